@@ -1,0 +1,48 @@
+package policy
+
+// Desired picks the policy that a device follows: its own before its groups'; among groups the highest priority, then
+// the latest issued, then the first by name. A policy with action None has no wish and steps aside. The membership must
+// name the group. Desired returns nil when nobody wishes anything.
+//
+// Signatures, sequence numbers and expiry are the caller's to check before (signing/trust does); whether the device is
+// in the cohort is asked after, with [Cohort.Includes].
+func Desired(device string, m *Membership, policies []*Policy) *Policy {
+	var best *Policy
+	for _, p := range policies {
+		if p.Action == None || !addresses(p.Audience, device, m) {
+			continue
+		}
+		if best == nil || outranks(p, best) {
+			best = p
+		}
+	}
+	return best
+}
+
+func addresses(a Audience, device string, m *Membership) bool {
+	if a.Kind == ForDevice {
+		return a.Name == device
+	}
+	if m == nil || m.Device != device {
+		return false
+	}
+	for _, g := range m.Groups {
+		if g == a.Name {
+			return true
+		}
+	}
+	return false
+}
+
+func outranks(p, q *Policy) bool {
+	switch {
+	case p.Audience.Kind != q.Audience.Kind:
+		return p.Audience.Kind == ForDevice
+	case p.Priority != q.Priority:
+		return p.Priority > q.Priority
+	case !p.IssuedAt.Equal(q.IssuedAt):
+		return p.IssuedAt.After(q.IssuedAt)
+	default:
+		return p.Audience.Name < q.Audience.Name
+	}
+}
