@@ -1,0 +1,132 @@
+// Package keys holds the private keys that sign: releases, roles and policies. A [Signer] is one ed25519 key, wherever it
+// lives; [Generate] makes one in a file, [Load] reads it back.
+//
+// A key file is PKCS#8 in PEM, mode 0600, not encrypted: it is what the development trust and a CI job's secret mount use.
+// The key id is the hex SHA-256 of the 32 public bytes, the id that policies carry. TUF derives an id of its own from the
+// same key ([TUF]).
+package keys
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/waxwing-ota/waxwing/signing/policy"
+)
+
+// Signer signs with one key.
+type Signer interface {
+	KeyID() string
+	Public() ed25519.PublicKey
+	Sign(message []byte) ([]byte, error)
+}
+
+// File is a Signer whose key was read from a file.
+type File struct{ key ed25519.PrivateKey }
+
+// KeyID implements Signer.
+func (f *File) KeyID() string { return policy.KeyID(f.Public()) }
+
+// Public implements Signer.
+func (f *File) Public() ed25519.PublicKey { return f.key.Public().(ed25519.PublicKey) }
+
+// Sign implements Signer.
+func (f *File) Sign(message []byte) ([]byte, error) { return ed25519.Sign(f.key, message), nil }
+
+// maxFile bounds a key file, in bytes.
+const maxFile = 16 << 10
+
+// Generate makes a key in a new file; it never replaces one. The error for an existing file matches fs.ErrExist.
+func Generate(path string) (*File, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	if err := create(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {
+		return nil, fmt.Errorf("make key %s: %w", path, err)
+	}
+	return &File{key}, nil
+}
+
+// create writes a file that did not exist, whole or not at all, and makes it survive a power cut.
+func create(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".key-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil { // fails when path exists, unlike a rename
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Load reads a key file.
+func Load(path string) (*File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("key %s: %d bytes is no key file", path, info.Size())
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(b)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, fmt.Errorf("key %s: not a PEM file with a PRIVATE KEY; make one with `waxwing keys generate`", path)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", path, err)
+	}
+	key, ok := parsed.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("key %s: it is a %T; this version signs with ed25519 keys", path, parsed)
+	}
+	return &File{key}, nil
+}
+
+// LoadOrGenerate reads a key file and makes it when there is none.
+func LoadOrGenerate(path string) (*File, error) {
+	f, err := Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Generate(path)
+	}
+	return f, err
+}
+
+// TUF returns a public key as TUF metadata lists it, with its TUF key id.
+func TUF(public ed25519.PublicKey) (*metadata.Key, string, error) {
+	if len(public) != ed25519.PublicKeySize {
+		return nil, "", fmt.Errorf("an ed25519 public key has %d bytes, not %d", ed25519.PublicKeySize, len(public))
+	}
+	k, err := metadata.KeyFromPublicKey(public)
+	if err != nil {
+		return nil, "", err
+	}
+	id, err := k.ID()
+	return k, id, err
+}

@@ -1,0 +1,168 @@
+package repository
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/signing/keys"
+)
+
+// AddProduct delegates <product>/*/* to a key. Adding the same product with the same key changes nothing; with another
+// key the error matches ErrExists.
+func (r *Repository) AddProduct(ctx context.Context, product string, key ed25519.PublicKey) error {
+	if err := firmware.CheckName("product", product); err != nil {
+		return err
+	}
+	if slices.Contains(metadata.TOP_LEVEL_ROLE_NAMES[:], product) {
+		return fmt.Errorf("product %s: that is the name of a top-level role: %w", product, ErrInvalid)
+	}
+	k, id, err := keys.TUF(key)
+	if err != nil {
+		return err
+	}
+	return r.change(ctx, func() error {
+		d := r.targets.Signed.Delegations
+		if d == nil {
+			d = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
+			r.targets.Signed.Delegations = d
+		}
+		for _, role := range d.Roles {
+			if role.Name == product && !slices.Contains(role.KeyIDs, id) {
+				return fmt.Errorf("product %s has another key: %w", product, ErrExists)
+			}
+			if role.Name == product {
+				return nil
+			}
+		}
+		d.Keys[id] = k
+		d.Roles = append(d.Roles, metadata.DelegatedRole{
+			Name: product, KeyIDs: []string{id}, Threshold: 1, Terminating: true, Paths: []string{product + "/*/*"},
+		})
+		return r.publishTargets(ctx)
+	})
+}
+
+// Role returns the newest published role of a product; nil before its first release.
+func (r *Repository) Role(ctx context.Context, product string) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.role(ctx, product)
+}
+
+func (r *Repository) role(ctx context.Context, product string) ([]byte, error) {
+	meta, ok := r.snapshot.Signed.Meta[product+".json"]
+	if !ok {
+		return nil, nil
+	}
+	return r.files.Get(ctx, versioned(meta.Version, product))
+}
+
+// SignRelease returns the product's next role: the given one (nil: none yet) with targets added, by name. It is pure but
+// for the signer. A target that the role lists with other bytes is refused with ErrExists.
+func SignRelease(role []byte, product string, targets map[string][]byte, by keys.Signer, now time.Time) ([]byte, error) {
+	md := metadata.Targets()
+	md.Signed.Version = 0
+	if role != nil {
+		var err error
+		if md, err = new(metadata.Metadata[metadata.TargetsType]).FromBytes(role); err != nil {
+			return nil, fmt.Errorf("role %s: %w", product, err)
+		}
+	}
+	for name, content := range targets {
+		if !strings.HasPrefix(name, product+"/") {
+			return nil, fmt.Errorf("target %s does not belong to product %s: %w", name, product, ErrInvalid)
+		}
+		t := target(content)
+		if old, ok := md.Signed.Targets[name]; ok && !old.Equal(*t) {
+			return nil, fmt.Errorf("target %s: %w", name, ErrExists)
+		}
+		md.Signed.Targets[name] = t
+	}
+	md.Signed.Version++
+	md.Signed.Expires = expiry(now, productLife)
+	return sign(md, by)
+}
+
+// Publish makes a signed role visible, with the targets that are new in it. The role must be the product's next version,
+// signed by its key, and must drop or change nothing that was published. Publishing the same role again changes nothing.
+func (r *Repository) Publish(ctx context.Context, product string, role []byte, targets map[string][]byte) error {
+	md, err := new(metadata.Metadata[metadata.TargetsType]).FromBytes(role)
+	if err != nil {
+		return fmt.Errorf("role %s: %w: %w", product, ErrInvalid, err)
+	}
+	return r.change(ctx, func() error { return r.publish(ctx, product, role, md, targets) })
+}
+
+func (r *Repository) publish(
+	ctx context.Context, product string, role []byte, md *metadata.Metadata[metadata.TargetsType], targets map[string][]byte,
+) error {
+	if err := r.targets.VerifyDelegate(product, md); err != nil {
+		return fmt.Errorf("role %s is not signed by the product's key: %w: %w", product, ErrInvalid, err)
+	}
+	old, err := r.role(ctx, product)
+	if err != nil {
+		return err
+	}
+	if string(old) == string(role) {
+		return nil
+	}
+	if err := follows(product, old, md, r.now()); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(targets)) {
+		listed, ok := md.Signed.Targets[name]
+		if !ok || !listed.Equal(*target(targets[name])) {
+			return fmt.Errorf("target %s is not listed with these bytes: %w", name, ErrInvalid)
+		}
+		if err := r.putNew(ctx, TargetPath(name, firmware.Sum(targets[name])), targets[name]); err != nil {
+			return err
+		}
+	}
+	// No snapshot names this version yet. A publication that was cut short may have left the file, signed at another
+	// time; nobody has read it, so it is replaced.
+	if err := r.files.Put(ctx, versioned(md.Signed.Version, product), role); err != nil {
+		return err
+	}
+	r.snapshot.Signed.Meta[product+".json"] = metadata.MetaFile(md.Signed.Version)
+	return r.publishSnapshot(ctx)
+}
+
+// follows checks that a role may come after the published one.
+func follows(product string, old []byte, md *metadata.Metadata[metadata.TargetsType], now time.Time) error {
+	var version int64
+	before := map[string]*metadata.TargetFiles{}
+	if old != nil {
+		o, err := new(metadata.Metadata[metadata.TargetsType]).FromBytes(old)
+		if err != nil {
+			return fmt.Errorf("published role %s: %w", product, err)
+		}
+		version, before = o.Signed.Version, o.Signed.Targets
+	}
+	if md.Signed.Version != version+1 {
+		return fmt.Errorf("role %s has version %d where %d comes next; fetch the newest and sign again: %w",
+			product, md.Signed.Version, version+1, ErrExists)
+	}
+	if md.Signed.IsExpired(now) || md.Signed.Delegations != nil {
+		return fmt.Errorf("role %s has expired or delegates further: %w", product, ErrInvalid)
+	}
+	for name, t := range before {
+		now, ok := md.Signed.Targets[name]
+		if !ok || !now.Equal(*t) {
+			return fmt.Errorf("role %s drops or changes %s: %w", product, name, ErrInvalid)
+		}
+	}
+	for name, t := range md.Signed.Targets {
+		if !strings.HasPrefix(name, product+"/") || len(t.Hashes) != 1 || len(t.Hashes["sha256"]) != 32 {
+			return fmt.Errorf("role %s lists %s, outside the product or without one sha256: %w", product, name, ErrInvalid)
+		}
+	}
+	return nil
+}
