@@ -59,6 +59,30 @@ func (e DeviceAdmission) Valid() bool {
 	}
 }
 
+// Defines values for NeedsYouKind.
+const (
+	NeedsYouKindApproval      NeedsYouKind = "approval"
+	NeedsYouKindExpiry        NeedsYouKind = "expiry"
+	NeedsYouKindHalted        NeedsYouKind = "halted"
+	NeedsYouKindPendingDevice NeedsYouKind = "pending-device"
+)
+
+// Valid indicates whether the value is a known member of the NeedsYouKind enum.
+func (e NeedsYouKind) Valid() bool {
+	switch e {
+	case NeedsYouKindApproval:
+		return true
+	case NeedsYouKindExpiry:
+		return true
+	case NeedsYouKindHalted:
+		return true
+	case NeedsYouKindPendingDevice:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NewTokenKind.
 const (
 	NewTokenKindEnroll   NewTokenKind = "enroll"
@@ -71,30 +95,6 @@ func (e NewTokenKind) Valid() bool {
 	case NewTokenKindEnroll:
 		return true
 	case NewTokenKindOperator:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for OverviewNeedsYouKind.
-const (
-	OverviewNeedsYouKindApproval      OverviewNeedsYouKind = "approval"
-	OverviewNeedsYouKindExpiry        OverviewNeedsYouKind = "expiry"
-	OverviewNeedsYouKindHalted        OverviewNeedsYouKind = "halted"
-	OverviewNeedsYouKindPendingDevice OverviewNeedsYouKind = "pending-device"
-)
-
-// Valid indicates whether the value is a known member of the OverviewNeedsYouKind enum.
-func (e OverviewNeedsYouKind) Valid() bool {
-	switch e {
-	case OverviewNeedsYouKindApproval:
-		return true
-	case OverviewNeedsYouKindExpiry:
-		return true
-	case OverviewNeedsYouKindHalted:
-		return true
-	case OverviewNeedsYouKindPendingDevice:
 		return true
 	default:
 		return false
@@ -190,22 +190,22 @@ func (e ReleaseState) Valid() bool {
 
 // Defines values for RolloutState.
 const (
-	Aborted   RolloutState = "aborted"
-	Completed RolloutState = "completed"
-	Paused    RolloutState = "paused"
-	Running   RolloutState = "running"
+	RolloutStateAborted   RolloutState = "aborted"
+	RolloutStateCompleted RolloutState = "completed"
+	RolloutStatePaused    RolloutState = "paused"
+	RolloutStateRunning   RolloutState = "running"
 )
 
 // Valid indicates whether the value is a known member of the RolloutState enum.
 func (e RolloutState) Valid() bool {
 	switch e {
-	case Aborted:
+	case RolloutStateAborted:
 		return true
-	case Completed:
+	case RolloutStateCompleted:
 		return true
-	case Paused:
+	case RolloutStatePaused:
 		return true
-	case Running:
+	case RolloutStateRunning:
 		return true
 	default:
 		return false
@@ -348,17 +348,23 @@ type Abort struct {
 	Failures       *int `json:"failures,omitempty"`
 }
 
+// AuditEntry defines model for AuditEntry.
+type AuditEntry struct {
+	// Action "release.create"
+	Action string    `json:"action"`
+	Actor  string    `json:"actor"`
+	At     time.Time `json:"at"`
+	Detail *string   `json:"detail,omitempty"`
+	Id     string    `json:"id"`
+
+	// Subject What it was done to: "edge-gw/1.1.0".
+	Subject string `json:"subject"`
+}
+
 // AuditList defines model for AuditList.
 type AuditList struct {
-	Items []struct {
-		Action  string    `json:"action"`
-		Actor   string    `json:"actor"`
-		At      time.Time `json:"at"`
-		Detail  *string   `json:"detail,omitempty"`
-		Id      string    `json:"id"`
-		Subject string    `json:"subject"`
-	} `json:"items"`
-	NextPageToken *string `json:"next_page_token,omitempty"`
+	Items         []AuditEntry `json:"items"`
+	NextPageToken *string      `json:"next_page_token,omitempty"`
 }
 
 // Bytes Where the last updates came from, summed over devices.
@@ -413,6 +419,13 @@ type CreatedToken struct {
 	Token  Token  `json:"token"`
 }
 
+// Decision defines model for Decision.
+type Decision struct {
+	At   time.Time `json:"at"`
+	By   string    `json:"by"`
+	Text string    `json:"text"`
+}
+
 // Device defines model for Device.
 type Device struct {
 	Address    *string           `json:"address,omitempty"`
@@ -429,14 +442,8 @@ type Device struct {
 	Neighbors *int       `json:"neighbors,omitempty"`
 	Online    bool       `json:"online"`
 	Phase     Phase      `json:"phase"`
-	Running   struct {
-		Counter *int64  `json:"counter,omitempty"`
-		Product *string `json:"product,omitempty"`
-		Sha256  *string `json:"sha256,omitempty"`
-		Slot    string  `json:"slot"`
-		Version *string `json:"version,omitempty"`
-	} `json:"running"`
-	Update *Update `json:"update,omitempty"`
+	Running   Running    `json:"running"`
+	Update    *Update    `json:"update,omitempty"`
 
 	// Why One sentence that says what the device is doing or what it waits for.
 	Why string `json:"why"`
@@ -456,6 +463,27 @@ type DeviceList struct {
 	Total int `json:"total"`
 }
 
+// Exclusion defines model for Exclusion.
+type Exclusion struct {
+	Devices int    `json:"devices"`
+	Reason  string `json:"reason"`
+}
+
+// Failure defines model for Failure.
+type Failure struct {
+	Devices int `json:"devices"`
+
+	// Example What one of the devices said.
+	Example *string `json:"example,omitempty"`
+	Reason  string  `json:"reason"`
+}
+
+// FieldError defines model for FieldError.
+type FieldError struct {
+	Detail string `json:"detail"`
+	Field  string `json:"field"`
+}
+
 // Gate What must hold before the next stage opens.
 type Gate struct {
 	Approval       *bool `json:"approval,omitempty"`
@@ -471,19 +499,30 @@ type Group struct {
 	Selector string `json:"selector"`
 }
 
+// Health defines model for Health.
+type Health struct {
+	DeadlineSeconds *int      `json:"deadline_seconds,omitempty"`
+	Probes          *[]string `json:"probes,omitempty"`
+}
+
+// NeedsYou defines model for NeedsYou.
+type NeedsYou struct {
+	Id   string       `json:"id"`
+	Kind NeedsYouKind `json:"kind"`
+	Text string       `json:"text"`
+}
+
+// NeedsYouKind defines model for NeedsYou.Kind.
+type NeedsYouKind string
+
 // NewRelease defines model for NewRelease.
 type NewRelease struct {
 	Components *[]Component `json:"components,omitempty"`
 
 	// Hardware Not with signed.
-	Hardware *[]string `json:"hardware,omitempty"`
-	Product  string    `json:"product"`
-	Signed   *struct {
-		Manifest []byte `json:"manifest"`
-
-		// Role The product's next TUF role
-		Role []byte `json:"role"`
-	} `json:"signed,omitempty"`
+	Hardware *[]string      `json:"hardware,omitempty"`
+	Product  string         `json:"product"`
+	Signed   *SignedRelease `json:"signed,omitempty"`
 
 	// Upload Id of a complete upload; it becomes the component rootfs.
 	Upload  *string `json:"upload,omitempty"`
@@ -493,21 +532,17 @@ type NewRelease struct {
 // NewRollout defines model for NewRollout.
 type NewRollout struct {
 	// Abort The rollout stops itself when both limits are reached.
-	Abort  *Abort  `json:"abort,omitempty"`
-	Group  *string `json:"group,omitempty"`
-	Health *struct {
-		DeadlineSeconds *int      `json:"deadline_seconds,omitempty"`
-		Probes          *[]string `json:"probes,omitempty"`
-	} `json:"health,omitempty"`
-	Product string `json:"product"`
+	Abort   *Abort  `json:"abort,omitempty"`
+	Group   *string `json:"group,omitempty"`
+	Health  *Health `json:"health,omitempty"`
+	Product string  `json:"product"`
 
 	// Stages Default: 1 device, then 50 %, then 100 %.
 	Stages  *[]Stage `json:"stages,omitempty"`
 	Version string   `json:"version"`
-	Window  *struct {
-		End   int `json:"end"`
-		Start int `json:"start"`
-	} `json:"window,omitempty"`
+
+	// Window Minutes after 00:00 UTC; an end before the start wraps over midnight.
+	Window *Window `json:"window,omitempty"`
 }
 
 // NewToken defines model for NewToken.
@@ -543,23 +578,11 @@ type Overview struct {
 	Devices int   `json:"devices"`
 
 	// NeedsYou What waits for a person.
-	NeedsYou []struct {
-		Id   string               `json:"id"`
-		Kind OverviewNeedsYouKind `json:"kind"`
-		Text string               `json:"text"`
-	} `json:"needs_you"`
+	NeedsYou []NeedsYou     `json:"needs_you"`
 	Online   int            `json:"online"`
 	Phases   map[string]int `json:"phases"`
-	Versions []struct {
-		Devices int     `json:"devices"`
-		Filter  *string `json:"filter,omitempty"`
-		Product string  `json:"product"`
-		Version string  `json:"version"`
-	} `json:"versions"`
+	Versions []VersionCount `json:"versions"`
 }
-
-// OverviewNeedsYouKind defines model for Overview.NeedsYou.Kind.
-type OverviewNeedsYouKind string
 
 // Phase defines model for Phase.
 type Phase string
@@ -567,11 +590,8 @@ type Phase string
 // Problem defines model for Problem.
 type Problem struct {
 	// Detail What happened and what to do next.
-	Detail *string `json:"detail,omitempty"`
-	Errors *[]struct {
-		Detail string `json:"detail"`
-		Field  string `json:"field"`
-	} `json:"errors,omitempty"`
+	Detail *string       `json:"detail,omitempty"`
+	Errors *[]FieldError `json:"errors,omitempty"`
 
 	// Offset The right offset of an upload.
 	Offset    *int64  `json:"offset,omitempty"`
@@ -601,6 +621,12 @@ type ProductRole struct {
 	NextCounter int64  `json:"next_counter"`
 }
 
+// Progress Plain bytes of the image that are cut and stored.
+type Progress struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
+}
+
 // Release defines model for Release.
 type Release struct {
 	Components *[]Component `json:"components,omitempty"`
@@ -613,22 +639,16 @@ type Release struct {
 	Error    *string   `json:"error,omitempty"`
 	Hardware *[]string `json:"hardware,omitempty"`
 	Product  string    `json:"product"`
-	Progress struct {
-		Done  int64 `json:"done"`
-		Total int64 `json:"total"`
-	} `json:"progress"`
+
+	// Progress Plain bytes of the image that are cut and stored.
+	Progress Progress `json:"progress"`
 
 	// Sha256 Of the manifest.
-	Sha256   *string   `json:"sha256,omitempty"`
-	SignedBy *[]string `json:"signed_by,omitempty"`
-	Size     struct {
-		Chunks    int   `json:"chunks"`
-		NewChunks int64 `json:"new_chunks"`
-		Payload   int64 `json:"payload"`
-		Stored    int64 `json:"stored"`
-	} `json:"size"`
-	State   ReleaseState `json:"state"`
-	Version string       `json:"version"`
+	Sha256   *string      `json:"sha256,omitempty"`
+	SignedBy *[]string    `json:"signed_by,omitempty"`
+	Size     ReleaseSize  `json:"size"`
+	State    ReleaseState `json:"state"`
+	Version  string       `json:"version"`
 }
 
 // ReleaseState defines model for Release.State.
@@ -638,6 +658,21 @@ type ReleaseState string
 type ReleaseList struct {
 	Items         []Release `json:"items"`
 	NextPageToken *string   `json:"next_page_token,omitempty"`
+}
+
+// ReleaseSize defines model for ReleaseSize.
+type ReleaseSize struct {
+	// Chunks Distinct chunks.
+	Chunks int `json:"chunks"`
+
+	// NewChunks Compressed bytes of the chunks that the repository did not hold before.
+	NewChunks int64 `json:"new_chunks"`
+
+	// Payload Plain bytes.
+	Payload int64 `json:"payload"`
+
+	// Stored All distinct chunks, compressed.
+	Stored int64 `json:"stored"`
 }
 
 // Rollout defines model for Rollout.
@@ -652,46 +687,20 @@ type Rollout struct {
 	Bytes Bytes `json:"bytes"`
 
 	// Counts Devices by status; the statuses add up to total.
-	Counts    Counts    `json:"counts"`
-	CreatedAt time.Time `json:"created_at"`
-	CreatedBy string    `json:"created_by"`
-	Decisions []struct {
-		At   time.Time `json:"at"`
-		By   string    `json:"by"`
-		Text string    `json:"text"`
-	} `json:"decisions"`
-	EndedAt    *time.Time `json:"ended_at,omitempty"`
-	Exclusions *[]struct {
-		Devices int    `json:"devices"`
-		Reason  string `json:"reason"`
-	} `json:"exclusions,omitempty"`
-	Failures []struct {
-		Devices int     `json:"devices"`
-		Example *string `json:"example,omitempty"`
-		Reason  string  `json:"reason"`
-	} `json:"failures"`
-	Group   string `json:"group"`
-	Id      string `json:"id"`
-	Product string `json:"product"`
+	Counts     Counts       `json:"counts"`
+	CreatedAt  time.Time    `json:"created_at"`
+	CreatedBy  string       `json:"created_by"`
+	Decisions  []Decision   `json:"decisions"`
+	EndedAt    *time.Time   `json:"ended_at,omitempty"`
+	Exclusions *[]Exclusion `json:"exclusions,omitempty"`
+	Failures   []Failure    `json:"failures"`
+	Group      string       `json:"group"`
+	Id         string       `json:"id"`
+	Product    string       `json:"product"`
 
 	// Stage The open stage
-	Stage  int `json:"stage"`
-	Stages []struct {
-		// Counts Devices by status; the statuses add up to total.
-		Counts Counts `json:"counts"`
-
-		// Gate What must hold before the next stage opens.
-		Gate Gate `json:"gate"`
-
-		// Name "1 device", "50 %"
-		Name     string     `json:"name"`
-		Open     bool       `json:"open"`
-		OpenedAt *time.Time `json:"opened_at,omitempty"`
-		PassedAt *time.Time `json:"passed_at,omitempty"`
-
-		// Want Devices asked for
-		Want int `json:"want"`
-	} `json:"stages"`
+	Stage   int          `json:"stage"`
+	Stages  []StageView  `json:"stages"`
 	State   RolloutState `json:"state"`
 	Version string       `json:"version"`
 
@@ -708,30 +717,42 @@ type RolloutState string
 // RolloutWaitingFor What the open stage's gate waits for.
 type RolloutWaitingFor string
 
+// RolloutDevice defines model for RolloutDevice.
+type RolloutDevice struct {
+	// Bytes Where the last updates came from, summed over devices.
+	Bytes  *Bytes            `json:"bytes,omitempty"`
+	Detail *string           `json:"detail,omitempty"`
+	Id     string            `json:"id"`
+	Millis *map[string]int64 `json:"millis,omitempty"`
+	Reason *string           `json:"reason,omitempty"`
+	Since  *time.Time        `json:"since,omitempty"`
+
+	// Stage -1 before its stage opens
+	Stage  int    `json:"stage"`
+	Status Status `json:"status"`
+}
+
 // RolloutDeviceList defines model for RolloutDeviceList.
 type RolloutDeviceList struct {
-	AsOf  int64 `json:"as_of"`
-	Items []struct {
-		// Bytes Where the last updates came from, summed over devices.
-		Bytes  *Bytes            `json:"bytes,omitempty"`
-		Detail *string           `json:"detail,omitempty"`
-		Id     string            `json:"id"`
-		Millis *map[string]int64 `json:"millis,omitempty"`
-		Reason *string           `json:"reason,omitempty"`
-		Since  *time.Time        `json:"since,omitempty"`
-
-		// Stage -1 before its stage opens
-		Stage  int    `json:"stage"`
-		Status Status `json:"status"`
-	} `json:"items"`
-	NextPageToken *string `json:"next_page_token,omitempty"`
-	Total         int     `json:"total"`
+	AsOf          int64           `json:"as_of"`
+	Items         []RolloutDevice `json:"items"`
+	NextPageToken *string         `json:"next_page_token,omitempty"`
+	Total         int             `json:"total"`
 }
 
 // RolloutList defines model for RolloutList.
 type RolloutList struct {
 	Items         []Rollout `json:"items"`
 	NextPageToken *string   `json:"next_page_token,omitempty"`
+}
+
+// Running defines model for Running.
+type Running struct {
+	Counter *int64  `json:"counter,omitempty"`
+	Product *string `json:"product,omitempty"`
+	Sha256  *string `json:"sha256,omitempty"`
+	Slot    string  `json:"slot"`
+	Version *string `json:"version,omitempty"`
 }
 
 // SHA256 defines model for SHA256.
@@ -747,6 +768,14 @@ type Session struct {
 	Scopes    []Scope    `json:"scopes"`
 }
 
+// SignedRelease defines model for SignedRelease.
+type SignedRelease struct {
+	Manifest []byte `json:"manifest"`
+
+	// Role The product's next TUF role, signed.
+	Role []byte `json:"role"`
+}
+
 // Stage Exactly one of percent, count and devices; each stage holds the devices of the ones before it.
 type Stage struct {
 	Count   *int      `json:"count,omitempty"`
@@ -755,6 +784,24 @@ type Stage struct {
 	// Gate What must hold before the next stage opens.
 	Gate    *Gate `json:"gate,omitempty"`
 	Percent *int  `json:"percent,omitempty"`
+}
+
+// StageView defines model for StageView.
+type StageView struct {
+	// Counts Devices by status; the statuses add up to total.
+	Counts Counts `json:"counts"`
+
+	// Gate What must hold before the next stage opens.
+	Gate Gate `json:"gate"`
+
+	// Name "1 device", "50 %"
+	Name     string     `json:"name"`
+	Open     bool       `json:"open"`
+	OpenedAt *time.Time `json:"opened_at,omitempty"`
+	PassedAt *time.Time `json:"passed_at,omitempty"`
+
+	// Want Devices asked for, cumulative.
+	Want int `json:"want"`
 }
 
 // Status defines model for Status.
@@ -798,6 +845,22 @@ type Upload struct {
 	Name   *string `json:"name,omitempty"`
 	Offset int64   `json:"offset"`
 	Size   int64   `json:"size"`
+}
+
+// VersionCount defines model for VersionCount.
+type VersionCount struct {
+	Devices int `json:"devices"`
+
+	// Filter Selector of these devices.
+	Filter  *string `json:"filter,omitempty"`
+	Product string  `json:"product"`
+	Version string  `json:"version"`
+}
+
+// Window Minutes after 00:00 UTC; an end before the start wraps over midnight.
+type Window struct {
+	End   int `json:"end"`
+	Start int `json:"start"`
 }
 
 // Digest defines model for Digest.
@@ -850,6 +913,12 @@ type StreamEventsParams struct {
 type PutGroupJSONBody struct {
 	Priority *int   `json:"priority,omitempty"`
 	Selector string `json:"selector"`
+}
+
+// PutGroupParams defines parameters for PutGroup.
+type PutGroupParams struct {
+	// Force Also when no device carries a label that the selector names.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
 }
 
 // CreateProductJSONBody defines parameters for CreateProduct.
@@ -978,7 +1047,7 @@ type ServerInterface interface {
 	DeleteGroup(ctx echo.Context, id ID) error
 	// PutGroup Make or change a group.
 	// (PUT /groups/{id})
-	PutGroup(ctx echo.Context, id ID) error
+	PutGroup(ctx echo.Context, id ID, params PutGroupParams) error
 	// PutIndex Hand in a .caibx with this digest, for a release that will name it.
 	// (PUT /indexes/{sha256})
 	PutIndex(ctx echo.Context, sha256 Digest) error
@@ -1276,8 +1345,17 @@ func (w *ServerInterfaceWrapper) PutGroup(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutGroupParams
+	// ------------- Optional query parameter "force" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "force", ctx.QueryParams(), &params.Force, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter force: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.PutGroup(ctx, id)
+	err = w.Handler.PutGroup(ctx, id, params)
 	return err
 }
 
@@ -2230,8 +2308,9 @@ func (response DeleteGroupdefaultApplicationProblemPlusJSONResponse) VisitDelete
 }
 
 type PutGroupRequestObject struct {
-	Id   ID `json:"id"`
-	Body *PutGroupJSONRequestBody
+	Id     ID `json:"id"`
+	Params PutGroupParams
+	Body   *PutGroupJSONRequestBody
 }
 
 type PutGroupResponseObject interface {
@@ -3651,10 +3730,11 @@ func (sh *strictHandler) DeleteGroup(ctx echo.Context, id ID) error {
 }
 
 // PutGroup operation middleware
-func (sh *strictHandler) PutGroup(ctx echo.Context, id ID) error {
+func (sh *strictHandler) PutGroup(ctx echo.Context, id ID, params PutGroupParams) error {
 	var request PutGroupRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	var body PutGroupJSONRequestBody
 	var err error
@@ -4456,106 +4536,114 @@ func (sh *strictHandler) AppendUpload(ctx echo.Context, id ID, params AppendUplo
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H37ctu6mfirYPhrpznzo2U5TrKN/ceZnCRNPXvaeOKc7ezEWQsSP4moKYAFQMtqxjN9mj5Yn2QHHy4k",
-	"JVCibNnndNu/4oggLt/9Cn5LJmJeCg5cq+TkW1JSSeegQeL/3rEZKG3+Yjw5SUqq8yRNOJ1DcpKonD5/",
-	"+SpJEwl/qZiELDnRsoI0UZMc5tS89SsJ0+Qk+X+H9SKH9qk6vPj9G/P63V2anL3rWIJlG6ef09sfgc90",
-	"npy8epEmelnivrRkfIYTn9MZXLC/Qpj+LxXIZT1/SWdwpcyA5rQZTGlV6OTk5TA1a7B5NU9Ong/N/xi3",
-	"/zsKyzGuYQYyrPdZXAPfuKDGER0Hef7yVfQkUmTVRP8Rp4nCqrQjHgaw/wKpmOAblrmxIx6yzJ15V5WC",
-	"K0AqO5diXMDc/DkRXANHiqNlWbAJ1Uzww9KO+P9/VgJB24/C/Ly4YgZqIllppktOkjNNMpYRLjTJaVkC",
-	"H+Dx3Ztm4jdjIbWlhuaLn3MgUhSFqDRRWpSKMK2gmJJFDpyMhc5JweZMK0IlEAl0kkM2SFKDnhKkZvbI",
-	"U8qKSsJVCXLizhuo7mi4utuPU6JzIBncsAkowjgRJXCiNJ2BMpMHIj1qEelwnUhTv7Rqr7mVtN1PYvxn",
-	"mGgzz5sqY/pHZsVD+3RMw7z9R/s5ndiDfVsljdQ8EjL+BBeaCjk3fyUZ1XCg2dyw7trYDDRlRXQalkV/",
-	"VpU92Pqzuyalf7EiiRo2s1tN/WnqOb5GoOV+oFLSpfk/h1t91ZAG29dFUMam/mGpPTabRPOnHCQg3RRU",
-	"aVKVBmKKTOgcyFSKeUpUNZ9DRsQNSE9b65SaCQ4twDOuX71IYpQlJJsx3nNwCU7H9BgroVKQ9RysQN70",
-	"HqyFpkWvsSvocFvy5wiHjyHobV7x67N3EUZgWZtN+uhL5PYz+8bRcDgcrhLXGsHGyeatX2J9WznlWQHI",
-	"hsCNSPiSqEI0CbvBTzyD2ytnC/Q+gnvLqeYeiOJOI60z7o4r915zBYy4gTSAxk2U1lZQ40grUIlDv3IW",
-	"V5tr3zkZP14a8a4rdYosbP8GRWiWkaokWhAk3Ri/LnghaGbAU8OrAUm4nRRVBln8qdEOXc8YV5oWRefM",
-	"JfDuZUspbjofShgLoTsfq2oyAejcc2Di9UcLyrqmXcGvnaQ+RP1u2oJpCwzNnddHbG44QLQB+Cg9SKAa",
-	"smA8tpE6EfM55VncHHEPDU3IihOjWQYxpahgIiFi0vweX86ZQqoKdgYREv9XglSCD8iZJkyhxXQNZXyF",
-	"oMo2saI94jr4nU1sNxkDkWWNiDWRZRKUihsN2Zwp5YwNL8voZAKldtLbY1uCWaeFncY0Mycn154AN9Yg",
-	"ZFe7mCczKaqyLfnXYbliMORUZgsqYRejpqBjKDyMmEE3Lc5bsOtatoa6MR6uFFi8tgnnzVgB19byNXRh",
-	"RpElIG30AwQHNsvHQqo49wpeMN488ViIAihHeZJTBVs9ABxkSK3i3MmBVc6quLaqro/R4nyszYpo/ZFR",
-	"nrEH3pnaav2tqN8aPdas2waHn+woIxDz5ToiP3IgBpXAJ8ZipJooulRkYf5qCASmSCYYnxnJgM+YJkZI",
-	"KjIVMiIQYpZzIONAnYEdmtwacN/msBqRngDsibrFRdxBoepKTNfhIOGGueV7EMO6l7MJBU563csVaKi4",
-	"uLWAOJtTPckRX1NWaGhipEvp2Z2nQflZuMSg+cFR2aqPYdatlCa5KDIyhqlwPoc5lHVQ0VeNOBa0NPrS",
-	"n8r5oVNaKEgj7K4Evb5SMBE8a3uuW/1d1MVKdbjaw07nuacb/MEQ7zqFOX8qLtc6jdlSMiGZXnaYQVBA",
-	"h3scN1bDC42Z07C1GJr/CItPUIATrWtGSCNQ2Ivoax9ji0Zrk9UfhSYLpnOi2Izb8ElYbnNsaX2Vhsje",
-	"9qpdbf3gc8rZ1MVBg1wYL3VUpUlRQNxOczv5jbLM8fmn3xEcnK5N6o99wqui2CZWw+7c2nEtYczX9W2d",
-	"ZURMCTUmZFmABmIHnhrJPoaJmKNsQRPT4pFIIfRURa2/hjLbGmdsHqAOXPoZuijTxt0i4tzH6jbRog3o",
-	"eeurJQYSWhSxE+VAC3OGdeammdFOUYF03JIpv331YptUQRodw072YEwSbTROMFQYUyC46xNy5JR8avDN",
-	"ycsh+bX782g4JL9useBGR9ss1A5SPB+uc2W34ZMmC8YzsViHOlgHqBbXL45fbxX+mkq941urphdOkeLy",
-	"64R5X1rucPSsUoSYTmwjzlpFJyEmbOwwY4YR6h22JKZGr5kFoneF7DTG3CpBUqMqYu7PPfyI+G5n7AZ4",
-	"281sypIaQlxYc6MhSI6e/zYmsyeijBF2OE9fujXzxPSH1kWbzaPsQ0lGlwh/PGpKXg/NL2gZE7+XVqT+",
-	"+Ojl8avhdtlQqdjxPEBzsSBzypcemKeEolN2gvpTVNpmI0jFNSuMVIfbkkmXNNhs6TTJGskmRskfb0De",
-	"MFjEY/w3cOVyJf1NBi/kI6gIVns/53Ls4+KblrPB87t0i8EGkKmrpag6TODgBbXYryP70eGsr7JmsI+N",
-	"pVS0whUHdrMYUyqZXEaZVsNtj3QGrppa3wzf6JO8WPPLm7rMuGV9ZEUzgLe6oBOem3JIG/FlHaAOE7tb",
-	"S/Z2x9fF/GazemOA3pJ1PUHD963prgGTAON0jck80cf2cO4DJp7AWIbG5ySHyfXWOGcdDI1HPCdiPmfa",
-	"UqmEG4MnN9r83QyExmi1kQFexbJP5EW4zmZuISOUZy5YIUgmuiOgIKWLNXUSVWfecMqgyLZThh0WMpC9",
-	"uGk6VdCVamazXBM7Ak117kz0Qb8YhdkaKH3VlfXEtEIHUzJdwAZTdHW7F5qOCzghl4lP16tDLvTBVFQ8",
-	"u0zIP/72960hInzqlw7bi1JzzcYrXqoNpO8Uj72G5Y7R2O50FJv5QGNInYG8wYyRmE6Rr7+mPd13N5fb",
-	"YNo82waYfHIe6IoTC5pmVNMI4tDbRH9UUzkDrYgffEpgXuplM7AzZVJpIm2QYBBxXiNB3lt9tUucddXB",
-	"9TtfmSoGgicLXuwWN74PUfp3xssOAzvov5V0zopJiEkhpgkXi0F0cygVo2s0IzT9eWOThi2lmPlkzb3r",
-	"DO6dtMc1/Psx8qlj+NECHB9qiafXkI0cuvpDy+ejV8g1r/h1pzG6uKqf98la0KUP//Spn9BC9qyfWLWK",
-	"3DphjtZeU3+oKOC1iy97oTmuWOHskLIaF0zl7WTqkvLrDmPiQVac3UiDUEOiv8HDLebcIIb6Vkdt9Iec",
-	"RHvcGqI9hdb2klfZzW+bhEKKzbIcRz2WKJ6wbe7KLst1LNPPoUPyHC93ceeAZzsCBEsZHuShSaCqD4+6",
-	"cbu4V+0Sx/tsDm7pvOwwfh914yE03TfDvzXmG3cr6vJRw5JSzMlwNdvQDqLONgJzVx6c9UhZf3AJa29p",
-	"tw9xmfiA9WWSksvk5ZD8+jKJkao5aryCQKDzuBPdl1SpHV9ZUJtznFTzqqDGXQ+QjudyqbqGjEwxdNmv",
-	"Jg2XcCd1wA1ysQ/VrSnfRpKdujJHnyHC6lcj7ndWviGGcDW15mbEo9ct2vyNIuYw7RqD4FXZtG5iU8Nm",
-	"Vz5eFtvW9rIHwckCK2YZ5q15pnpWNMSsCMvHtTXhWc1xUsBOQ1R5vddUJ91GRxqiRl3lD06j96qCuFex",
-	"Q3uuXYOtu9Znz1lRsI1hxT6OwyqQOoW5sfr4BPqzeYewPTjyvrMh4UY9RIfp7cMxW1JsZlSUGBuE1hU5",
-	"eVD5yd7qSRx57sVC7s4Y7NFCdhXE2CKlNUiD3f/5Mjx4TQ+mX7+9enH3qxhZ2LRSU7QCtSFSa9Vjzh53",
-	"7w0FVwbFo2LsAkIx40pu1KZ1dtJM3TGskFN7SOqsI6Zl545COM5C72/pRBdLIjgQMSWujCclKEIx9Bty",
-	"X0AnuWOyXBSZanXNCOvDCw6q5sn1siScFgNmG9NyDfuxv6+/i93TKFd6WIHSRRAqngaftMS5hsb2lPe6",
-	"jfYI3tp9WKVnyu7Rsumd+fFH4l2bdr4qYKq7y35dgpnaFHOfakNDIi7h2DJsGijZGlr5KRS8PpIB8jiW",
-	"xm7lypvcug02i6yjOPuNivla2+7s4k+hwqxXsrtT99TJsD6hynv28lhTyYb13ILRyh4Fk0oyvbww+HFk",
-	"BlTasD8iDcWV/SlMkGtd2siUuGZ1G637b2ikXdDbhfGGFPiSZ8+DJftPWNquVcanIqISb0Audc74zFb+",
-	"opqjKh8LKm021PwyciuMQodIJgbkgs04YdzWV1JiN0/QPCLPRm8qnQvJ/opttyfkB/v0H3/7++g7IuQl",
-	"x7dsRaA5jV1+dP7x4jM5dAcZEQVaDch7TLZiG+yn370lr1+8/A/iE4MD8pnNoX54fHz8mvz0+W1KDFbs",
-	"70hrg0tuTERl64upJnOhNBmFvu0RQTF3SoxnTkYr9t6IjOnkmlDl3nA/ToUkcyFhcMnfG4vBSmsmODGo",
-	"sVYDylFMmwBk2HI7uj3AH0cnxBhx5LIaDo8nPhOW+q7g1FfLu+dozA0ueUhrniR/sngJdUHkzflZg91O",
-	"kiMfnqAlS06S48FwcIzOuM6RCA9plTFkkpnllXCCsyw5SQzEsDsX36n7+b/EpU895DD0y9+lvca6Xp6v",
-	"Kw3dz4fDDc3cuzVx123GkTbu91xLBmpgRbqrl4vPFzbYaAs3Vsx8TuUS4w8CW8IXOdUp4bAApW2yEzUb",
-	"nSmMOiyVhrmRFo4aMLpNM5zs0CY4DrGJwTWbCBVB0B/sgLc+MeKy9D+IbLk3uIWm07u29NOygrtHxFd7",
-	"3fXQY0Gx2gTt8P3gjRkWRuNeAbEoIM+8qMAO2e9IJhxfSyiFYlrIJe7k+wZuHSerVey6/EsDwd9snvAO",
-	"MVxFEHxeaYTDzgzoLtywHNWHKMREgz5QWgKdt5FU5+UZp3gHRfQehs108SJW5yEkZPtAHc6Efh3CNSWU",
-	"/FXpjEwNOMgiFwpIWVDGrS4gOb0B26iYIZgG5BOUQI1rYiT1JKd8BtiiaFTjYDfUNhy6TqH6LlRoPYlY",
-	"TddA7/o5bMu+9SOCuh9XrNAHjCvCspT41H3q2w5S4vRLStCaS0notkqJLThLCcYtsXQxcneJK6rruOjj",
-	"aPg8Vum/eoRzKrV3xVlGzFmmxoUwZyE3tKiga3kFVE7yZId7Rh5TLTXiqhFB986XNj+cSdxUKRkvCcua",
-	"RD0twBquMVXkyPnwG8vuOmn6AziS3pmiz94lTwDeLh1iD7cP6H7kEBofgm3bboWkXC1AKnKZLPIl9rli",
-	"zyXjs+8vk174QMttkkdkiqH6h2LgfqZD20vbHpJYLcTnVVHQsTFn7eU/20IWKx6YWzDidT2psfJUZHYB",
-	"2onrU2IgRyTMxQ0oo/y2kFDmt7jC1Ie2i73byHyDz//F+ftH0IQSF+Y02sa3+YeeZn5f+NuZuuH/CZ//",
-	"i8P/IscIob9RotKnmAibGMEyNVvHrnIJ00oB+veCT3bhCLjxJZ2zWAn1e/OYGBGjyMi+N0rJyBl++Kf1",
-	"2s2faPyMTklGNSWjb5cYqrxM0suE2X98GdNlcjcamFkU6JFtlceIANRhGTqjlrLaNHGBdvp7u+k1mkCr",
-	"JweaoZXlzJ4fqdIH+MbB2bsu6+f4+X2sHw232kIw6kBE3IV1UrEv7kdGyhuQBxhbtmgNVxHY4n5r32cD",
-	"MmLZyJAN5QT0JCMeL6dk1ILWiEhQFcaZphqkS/f0c+XrKzo6vYEP/tqCB3HpQzKftvd8W+atK6e5jlB7",
-	"on0g084UTComScFuAKN7vU1Yi4JgwWZQgA38t1HxDn//4Cou9iFmI07vJ9TXe/F67VSEWmfL0jjHq3u4",
-	"kRz+csFKudbI7YIw7QxCPBAq+zAtm1catC5taCQ1t9/h0Lj5YLvP2W7f9a/+3LamY9a4GHWO98Op6w/0",
-	"Gm9ussLSU9kOGhVvLoN+Ma4zM/bfMa5N+MDLtRgnlAwmlI1vvUgMQazUtY06m8TKgwUrCkxGrOisHnEs",
-	"0ejI7XL6Q9fuI5J7WKOD4v0+9xMDjvbgphgby8XCNi4ZuidM9bcBXORssxVw7gf9jHaAb4bbnyXgT7UP",
-	"7NRzbSdkFy6JOlT2irzz1jXHD9dPPhO97XIY7EKZXF1DpJAUsucvXx69TsnxcxuqTm1U8xqWJIciI1Ao",
-	"wOrS7f1ysbKp+6muo73xcqCvdUL5A81gb3qL+mD1gPwpVJdYwCMsbXDOuAlkTq9BOf4uMmXLK22/pBm6",
-	"o9D0nH74zf11d+jv8emSoc1my53zAY3LvB/VzW9uskMOm3PuA4Gf8dIvzJqquqHUzO7D/Q60IWGBtyB5",
-	"tef6Ka029IgMbNNXdBhchuebpPYnP+jpUjnR6+CDMPtFJDWabWsRcvFA248XZOfqTrX3UxEba0VHtld+",
-	"lJJRvbUREuDIEinGEfBWmgF5J1wiEYM3jXSAscNsBtLnAvyzS+52eVqPdGk2O0boHKR7mSm8aYtPC2Yk",
-	"XONKMPNoTjOwV2kybdPVXGgCt0zVHGNl3yWf0yXyCDIL07a6JKYsP9Vlxo9QYtC4LO6JFVJr2TYJ/ACz",
-	"ipNn2HlBfBfpd8YlygxVPAvdpN/txbaxs9X2e4p3q9f3NJBnDaU1qbTVWQZ5CjeFo13Rgk03SSDYh/LM",
-	"idFxS+8JWf/AM5Df7ajp/JCGpvvmKHZjnrCmpAeouu0is/n9iacQdZ1a0d9vsJ8UY+O6hF3VWAxRh0vK",
-	"r7szD/9N+fW/8fWQlBEXRi01Y3GueKg3Gpss17gCq9sgqa/w+acv2Wv29sTMCHfUvZgRbq4NZoQH7M6e",
-	"5qfQmRPL06xYcplcXsmKx78j1HGr7UOCrNv0su+JemK93Fy288M5p9Y2ciAz9k5OjblDmC1edgVcZEGx",
-	"ZU7qfZWbUWkcylCoK6TdyMjtZORyTYIsRIXXGWOhNBYY2q4ie9FU43kBU01E1YfiAmgaImFreU4nDf7M",
-	"+eN+iN6b+vQYQ3TZ3ln3hYwZ9GX2Nbj3KvlrtdGqe+EhfWKnMvSA1i7lxttOO2fRlUp6f80tNKXGpwvX",
-	"IfwyHN215ujHLeL73OhDHEPOnD9nKfn+BPzNfnrqblMRkP7IHyJE0uhH4MInr7q/AReaDWnlHFBVzd3N",
-	"OnOBkU97t8zXDtTvI7hb90pt/8LeWoT17v+E/Dw38E9dJQRWAxvok2d4zcLKTf2+pc/XS9nwgr2FAb1V",
-	"xNiOuk7VPctdKfwLNuMfK530Ss1Zr9jpXFstg6MvQB+8DS1XG8pYHg7T3wk5A+28cDyd64dq5ZbcuaN2",
-	"Z5e+vwjNYI9Gen6JroIe+3hfLTV0Ts7S+oLOOV2SM5KJ7/sCKi7WDBGc8b3lgMLlANulxPo3i37uuoIN",
-	"+HS8YivRnpRVXONkcvLla0sPSpoBoa7d0OZqd+QgLrjzq3GSzdbbZzvkZ0zNelNtX4lZe6J9cOd7LkUx",
-	"B3eHQuhFtFBNgy6w1Vv2s1xqK3bs1RVbHOvP7ltfj+T7+g+MPann2/p+2+PnSRFLA3KmlUMNYYqoXCy4",
-	"rS1ZLaPdhKyal7bW2n2CG3Ed8PdotXZmkWzf0CILIXVegFK7AMZG8VW3hW0R79rfH7Eo4fnLl9FLRzs6",
-	"4He43B/n+LlLDBwAuxI6+yCGH2DG8OMTLjNDOWFzOoNTTKWgoWsTdRhlOH/z+e3vd4z0OmLpWbIaaOaR",
-	"+OidFGW5Hz4yU7XvHu8JlW5Ld6+nHz4BHRrj2J9/D3WBYkGmVBqxzfT35IMggttk4MjeSDFKCS2UcKXr",
-	"jQzggirjzfm46A6o6OhCe1OWwLMH4KMj5ONu1tgUJOgWW7FI1S+lYPSfj9osin0Rg27QmI1u4yf8xjbJ",
-	"ZVf9jSJiwU/Ji+FroqEoXPe8/RwBx8C4n2QXIdn2DerrVL58NVTkb0z58tXg2tK7pcJKFslJckhLdnhz",
-	"hBLArfitbg92blAafrKVzo0fwu6av/kIRuM3VxZ69/XufwMAAP//",
+	"7D3rctu4ua+C4Wmn2XNoWc7tNPaPnWySzXrO7iaTeLvTiXMsiPwkoiYBFgAtazOe6dP0wfokZ3AlKQES",
+	"Zcve7Wl/xRFBXL77DR+/JBmrakaBSpEcf0lqzHEFErj+32syByHVX4Qmx0mNZZGkCcUVJMeJKPDjZ8+T",
+	"NOHw14ZwyJNjyRtIE5EVUGH11u84zJLj5D8O20UOzVNx+PG7l+r1m5s0OX0dWYLkG6ev8PX3QOeySI6f",
+	"P00Tuaz1viQndK4nfo/n8JH8An76vzbAl+38NZ7DhVADutPmMMNNKZPjZ+NUrUGqpkqOH4/V/wg1/zvy",
+	"yxEqYQ7cr3fGLoFuXFDqEZGDPH72PHgSzvImkz/qaYKwqs2IuwHsT8AFYXTDMldmxF2WuVHvippRAZrK",
+	"3nM2LaFSf2aMSqCa4nBdlyTDkjB6WJsR//UXwTRoh1GYm1evmIPIOKnVdMlxcipRTnJEmUQFrmugI318",
+	"+6aa+OWUcWmoofviWQGIs7JkjURCslogIgWUM7QogKIpkwUqSUWkQJgD4oCzAvJRkir01MAlMUeeYVI2",
+	"HC5q4Jk9r6e6o/Hqbt/NkCwA5XBFMhCIUMRqoEhIPAehJvdEetQj0vE6kaZuadFfcytp25/Y9C+QSTXP",
+	"yyYn8g2VfKnlRu94ODM7X4XeecKhBCxglHHAEs6TZI08UvU24+rl9ScaUjPGK/VXkmMJB5JUEJolB4lJ",
+	"GZyG5MGfRWMOt7btnwssEZFogQXKGQUk2TE6TyCfw8F8cXg0OhqNz5NREuKolks+GXGGFYuaI6YOUO3a",
+	"n2OQ/p4YQdwHNJFQ9f/YxBAdlLUYxZxj/X8K1/KiI6DWQbR6HL1maMffLKUjsD4cgYMm5RILiZpaIVCg",
+	"DFeAZpxVKRJNVUGO2BVwR+7rzKNQ0KMDQuXzp0mI2Bknc0IHDq7Bqr0BYzk0AvKBgwXwq8GDJZO4HDR2",
+	"BR12S+4c/vAhBL0qGnp5+loEKCofTk9OhWsBdGreOBqPx+NV4lrjgzDZvHJLrG+rwDQvQUsFoEpKfUpE",
+	"ybr80mFvmsP1hTVPBh/BvmWthQGIolZJrsuRHVcevOYKGPUGUg8aO1HaGmadI61AJQz9xhqBfa59bdXO",
+	"dKk0jmzEiWZh8zcIhPMcNTWSDGnSDfHrgpYM5wo8Lbw6kITrrGxyyMNPlcKKPSNUSFyW0ZlroPFla86u",
+	"og85TBmT0ceiyTKA6J49E68/WmASm3YFv2aS9hDtu2kPpj0wdHfeHrG7YQ/RDuCD9KBVdO7t2T5SM1ZV",
+	"mOZhC8k+VDTBG4qUZhmFdLSAjENA4X6nXy6I0FTlTR/EuP5fDVwwOkKnEhGhjbhLqMMreFW2iRXNEdfB",
+	"b810s8kQiF5DRoS1dFYsoB0slekyKEYkXMvtSlibE1PlYujx4V0q4AX2mOcchAhbWnlFhDuak7g4y6CW",
+	"Vsc4muSg1unRUGeauZXma0+AKjMa8otdIDXnrKn7+mkdbCtmTYF5vsAcdrEESzyF0sGIKKLE5fse7GLL",
+	"tlBXJs6FAAiYwS+nAqg0LoOiXjUKLUFT8DBAUCDzYsq4CMsYRktCuyeeMlYCplrqFVjAVtdJD1Kk1lBq",
+	"pdWm8R/ssJs0MVbdthd+MqOUPCyW6xB6RwEpGAHNlMGIJRJ4KdBC/dWRB0TZ44TOlWBYeCNdeV8zxgfa",
+	"454+PNo9nXXZwAO1T7othBxkzYnifBg25LG4YLN1OHC4Inb5ARbJbt6AFQu38gQ6Gi5sLGicVVhmhcbX",
+	"jJQSuhiJ6Tyz89TrPgOXEDTfKN0VFr7Wc4gpdmyjCJuJw45L/WyhTXxrnOkdtwDXuKpLiDiaysFkfY9f",
+	"YJIH1dt+D0OgzN9wbpzv1fNEvemZem37Fsww75eHNvDWCo4AUKpGSFSwMkdTmDHrRSo6NVEQHRAJuIq4",
+	"VhaQI1Qb7JjhUkAaEI2C4csLARmjeT88sjWooq0rISLxnHE0QjMw1vJWyaMdiSzqntScME7kMmLYQgmR",
+	"+EvY/fAvdGbeTGffAS5lEToOzpWIDaLgSQ+Kf3z+dBscNSlMYSdrIQT7HwFy8WfWhFzl4JSXxJjF3mpy",
+	"NKh0Tdkznw4MmLQlXhO+DNpQw+xAvWpqVFrUEvwRFh9MAC5o0HfyAIM0SOuvb7G7+gz9I5NoQWSBBJlT",
+	"Ex31y20OHa+v4qLeA141q211y/UoByVtzyg/a/0Up7mS0lj5OnUJEpAZeKJskClkrNJaUPtCZg3EGZMz",
+	"EZTjLqo+JEbfxXob9HczxNBuYtYBw8PFuTcGDvUgZ4D3+DLBZRk6UeGZfNPEVhT0EbmOOR3oDhkbehPH",
+	"6MhqylRBnKJnY/R7++fReIx+36OwjchXC/XjWY/H60TXwdbaXheE5myxbaGfzahbozPilBtRAyFt14ec",
+	"MWGPvYGhjGZlMyPsnOskpCBXRZuZRtnGNXCslEBIgN3Cmwrvdk6ugPZDAl12aiFEmTEkOrx09PiPIZmQ",
+	"sTpEWf48QwlHzROST1KWfXUWpF+McrzU8NdHTdGLsfpFuzHI7aWX6Hly9OzJ8/F2HdiI0PEcQAu2QBWm",
+	"SwfME4S1a3qs5TNrpElmoYZKUirBptWUzTlttmHWdFOIkt9dAb8isAhnkK7gwqbahqskJ+cCqPAu1tCo",
+	"jM1hbFrOJDpu0i2mmDIhLpbGhggYt95l7bHfoPN66yRw4LUoQNc2Ur7qEJ7sBjVX0WeF1HDs2PSyjjQH",
+	"ra9eZEvjqwVtxwNvAdrZhD9UukY9DpshGnzv4iFOqJG8VGtkBWSXW4OtbUQ2HHbNWFURaYw+DlcKvHa0",
+	"+rsbjQ1Jzk5mPOaOBcjJZLQhR5jmNmTCUM7iYVhQPt9wLHb8xBDVzWYCYplzMi8kMiO09USt1TQaFuBQ",
+	"5AFCXsQSuDolESFeIkvY4AKsbvejxNMSjtF54qoPxCFl8mDGGpqfJ+gff/v71viSfuqW9tsLEmFr/axY",
+	"5SYIv1OU9BKWO8ZI46ksMnfhP592A36ls01sNtPs+Dkd6CjauewG0+7ZNsDkAysD3koFEudY4gDitAGP",
+	"zn76FknM5yAFcoNPEFS1XHZDCDPChUSuKqFLhUpihEOv1/IiUxLMpCN3zdr5na9MFQHB3IXo+6d8X2JC",
+	"kZZqLlhEKjy3wVLMAWWN1AJASMZDJSg7ZNFvnZLWa7j3Qwd8MG90F4Slt+I6904km9MxEFZyXSs2mM6Y",
+	"EYkoW4yCmwMXoVv3uTou93Dm3+R51R0C3FJqZcb10t/BKqYKUzIDEUkIaua1MBx+BJdB32gZGlLT5YBW",
+	"V/TU/rQhpdXwdTMtiSj6udIlppcRNR33B7f6d24jHVD7PH6HCnvktYGR9lEl1Il93GOJUBcd69xfNPQy",
+	"5DARIQnNJDIDwvxBYXERm0DJCAVkyPuy04w3wlP9n0PNBJGML9s6wTb4PNBaqfEyHDrqCO+BUxkhHsgk",
+	"liXK+0BJdcTJHHLQ7Ks0anftF+1BNHW4CeJ0P0GmveTCdnPfMl/7slnD6FH3pSBMLcEuCTxbfRDgVKD5",
+	"jtsDl08bvoE2BRfYQbfOdJhbYXNpgbl82HFoAn9rNDHsn7RltYrIOKvQeJQc06Ysw0zpwpLDg4t/IrAI",
+	"arBVddRJK2Nb1+cizbqKVDHLzurI+6sXM2NCBLxH2YPDHwSaYwn9rLp3BUzWKzGZM7Url+oIbWt7op9R",
+	"tNAlokSn9WguBubwQ3rV0EyrXx1aLdY8z3co1UmNLjPG1XDqIxSxhL+Vh7H6m10jTLvWM1ekLMnGGM8Q",
+	"23/1UNGUs7JbaAbDJU6EEQ+OnIOmSK6T3o1oRufzb+E9NSpIPB3CiLnnPURuKeDYe51Gn4ruWq6xt/oL",
+	"u629WJzxoO0+Lc62lGnV19zFN9yoWrzrs/6oZOF3BjsPK/XO7cFsJbG+vSUlcMVE//tpfPACH8w+f3n+",
+	"9OZ3Ie4zKYuuxgFsopTG/E8TGz71IVhbD0WD0v0jiHAxjk0Z7GSLxONRPl9zl7RMJD5l5g5CuJcUXg9G",
+	"WZe2d8BY/IizMmJ9WMr6gzCFLWc/fYvU4LSTJ98y+2qoye3Lrho8WlgIv7nGmSyXrhjJ1rUo36KhJq7k",
+	"U0aAs8KKaeUjiV7lkvWvGAXRSvX1YJSeVoNyYzarE0QZHhyYDyhHfGuLETv1O3er2GmNvbC42cHX2GX/",
+	"jnFWr125BPl5kqLz5NkY/T589Urp2XDZKNMphZ24uMbKB93plQWmMl5UiMUl5MoITVHWVE2JJbmC0eCL",
+	"Enpye0YLVm8FRljDmhZORD5oJX4Lle3Z/nV83YOHehtJPrBG6t4KCaKlAfekWkzG/aKEmYzXfdvcOjbZ",
+	"9SFVsYpEbIVXzx3poGRriPAnX5h9T27I/fgbu9Wrb7LONnguvI1c7Te662rC4/nnn3x92aDqwqhp1OZd",
+	"h8QTb3nlzDhMJjxtFwydqZfn361s1VSKB9J6tszUWhQiVAA0LP5zJ3xuqmv92Zd+9bf+A6GNVOprJoGj",
+	"8fh4PEY/nb06QZgioL2KZiExl2jBcS3MJdiK5JTMi4DJBEaCtmbK0ycvtpYpq+l3fGvVC9FT6ABjAAjm",
+	"TlfDiVx+VKxpJQxgbnCq+VVrKvOTn6CQsjaBWHZJ2t4D9r+++8ACXy8InV8IcLcynPityf/A0lz1J3TG",
+	"AhbtFfClLAidt2H+HItiyjA3pRLql4ldYeLvsOVshJT9jwg1VasYmc0j7ZGiR5OXjSwYJ7/oXgXH6Bvz",
+	"9B9/+/vkK8T4OdVvmVJQdRqz/OT9u49n6NAeZIIESDFCuqrC9A748O0r9OLps/9GrvxghM5IBe3DJ0+e",
+	"vFB0pPyDX+zvJqdwTpVXLkzKAktUMSHRxDe7mCCt4U6QMtDQZMXFnqApzi4RFvYN++OMcVQxDqNz+kYZ",
+	"/EZRE0aRQo0x+rUK1blLgFz3KZhcH+gfJ8dIuZfovBmPn2Qu3566Vgqpu9Bjn2s303oWWYHpHOwqhJ7T",
+	"yfUBbnIiJ3pNc4O+RankmJSIQ8Z4bmqqiBydU1+GcZz8bDDs6+rQy/enHR4/To6cvYtrkhwnT0bj0RMd",
+	"h5WFJudDvbz6a24ErofFaZ4cJwr2+qa9fqdtp/IprMLaIYe+XclNOmisvbf4eaWfxuPxeEMvjd16aLS9",
+	"BwJdNN5QyYmSwPqJrTcNz+c32OnKoUzhqsJ8qUPPTGfaFgWWKaKwACFNcYaW73gutPBZCgmVkjuWrnRa",
+	"COd6skOTmTrUN7ZsnIeJAIJ+MANeuYyWrSr6huXLvcHNX7C/6QtQyRu4uUd89dddjzGUWBe1aYd8P3gj",
+	"Shg4nWzzqI+c0NHdAL5CObMSopNXVTv5uoNbKxOEwa5lsYSaCpIuum12uoPxLybudqNR3gQw/r6RGjA7",
+	"c6RtgGRYbAiVsEyCPBCSA676WGtDN4Ri3RMo2BdnM6E8DRWqmfqeu+NSz6QjPhquKcLoFyFzNFPgQIuC",
+	"CUB1p+6owFdgbmnnGkwj9AFqwMrhVUrACG59P1tp3dEdcd2xGqNi97UvFX0QwZvGjVRluxl31ZsW04aU",
+	"8oBQgUieIlerk7qwX4qsBkqRdhpS5C+fpshUvqZIJ7V0cXCguZQ1nSOdmI7Gj0PXSdZqE5QB6irKcmQM",
+	"bmzOgq5w2UBseQGYZ0WyQyOo+1RcnVxNQBS+dr7D3bnGTpWi6RLZW5qWymclGP8opKwsOR9+IflNlKbf",
+	"gkv77ErRp6+TBwBvTMuYw+0Duu8o+Ls93o7u3wzHVCyAC3SeLIqlLtXRV9AJnX9tmzJtw4e27bIiIFMU",
+	"1d8VA7czLvrO3vbI1+pVF9qUJZ4qg9d0Z9sWGVtx8+yCAQ/vQc2ZhyKzjyCtuD5BCnKIQ8WuQChtGCEh",
+	"p7XsJvTbPe2Vu72vcPuhaaMRt09f6uf/4oz/PUiEkQ2zKzXk+oz43g90GGIstAdhxqwRx8wH/fxfHDMf",
+	"Cx27di15GnmiCzUyJYtmauu6LweHWSNAhx8YzQYykYV/DFdw5QrC56EbJm/UY6TklUAT894kRRNrReo/",
+	"TbhB/aktqckJyrHEaPLlXIfXz5P0PCHmH1dueJ7cTHSojugLv5P/nNjaJBMSwXQ5UmvgfDkxZSo2kKc8",
+	"gBP1RICcmPYlOgQCbRwKz7Gh4j6VfdTvvjGHXaMybXoVgHNt6lnb63ss5IF+4+D0dcwEe/L4NiaYhGtp",
+	"IB90awJOzDrxmRf3I6j5FfADnUcx5ODbw5irTsbryEdoQvKJIkRMEcgsRw6fJ2jSg9YEcRBN5eOzZIeI",
+	"Q9uPKOqSvHWtZO7E93eprjHNI7YVQcTqZtYRak60D2SambxdRzgqyRXocOZgO9qgwJvROZRgklx9VLzW",
+	"v7+1NYH7ENwBV/yDNhr24oubqRA2Hp+hcaq7qVElOVwL2kbYBEhctBqX0cIlJFnTaMzk9uBK1wvVBXMN",
+	"r5zqyDDnRPGd9S59DNe1FDFB36i7y3gWadwc6fCyP3u820Ol1yWmUzSyvWlMp9XKdke9n4Vxr/7aBroV",
+	"LmGxb6MVd+eGH/Clbv5ncwG4jYNsJfy6idsTuiUmDIsfnqqx/44fbsKS7tpIKMJolGEyvXaC3QcIU3vH",
+	"3VpkhuEXpCw1o69o3tvECFmnn0AsoOJ7DtwjV/g1Iozh9rmfCHywg0Cq444FW5hrroo9EBHDTRsbldxs",
+	"3Lx3g35F88Zdnd6fgeNOtQ/stHPFKHstFBX0PE0z1ve9Hv93V2OumGRb6yR9ITK7uITADQ7IHz97dvQi",
+	"RU8em7xAaiLGl7BEBZQ5glKAvtaxc/2q3t7tNNzR3njZ09c6ofyAc9ibesMuETBCP/sCMQN4DUtjGHFd",
+	"FIIvQVj+LnNh7kmY2/Vq6HYp6lYyFWNxeeqEwOEX+9fNoStfjonX7q39ndMwnY9c3GuopLvJiIhW59wH",
+	"bs90n0KdzhZtZwI1u8uyWND6PJEu/nYq0t5NMJrT4dhz1FCponDpn28S6B/coIfLoAU/k+Ll3G8il9S9",
+	"XB0gFwe0/fh9Zq54DcQw7bGxmn9imq5MUjRptzbRBDgxRKojJ7rd1gi9Zjahq8NVnSyMstlMJtilYNyz",
+	"c2p3edKOtNlNM4bJArh9mQjdRY/OSqKEX+cmhHpU4RyM40ikqSOgTCK4JqLlGCMWz2mFl5pHemU/IT36",
+	"ob3jcg+1H50uiw+sq3rL9kngG5g3FD3StyGR63XwlXKq9BdNHvmeB1/txewxs7W2fqo/8NE2/EGPOvos",
+	"a6RRZwp5Qm9Kj+7eyscckL4b+siK0WlPJTLe/kBz4F9tV4L9T9HElaB7u6MEv1hi3pi5bYnsDlpwuzTt",
+	"frLpIaRgVGG6Hjr7Sfp2WvLsquFCiDpcYnoZT+z8GdPLf+PrLrk6ypTG6gYmbcHXFjSucqPGU5wXO/0A",
+	"40ZM2/btn77+snvLNmR62KPuxfSwc20wPRxgd3ZcP/irpKFs1or1l/PlBW/og4V2t+lydzv5gXV5d9no",
+	"R+hOjD1lQaZspAIrEwkRU9Nui+/0p8t06f6+SgUxV/6pr99m3GxkYncysRk5hhas0Y1zdP28rhY1d0VN",
+	"c8LO8xJmErFmA8V5WWF+DWpuD7WOtNhaZBUlz185pT+MBvamch0yNSbNxUj71ac5DJUDa3AfVLjZ63Eg",
+	"bptyelAf1beNaD3UjbdoorPIRiSDP5rq+1iEp/Pfefht+M1rbTPutxTzrHPxfAoFse6hoeTbE/AXc8fk",
+	"ZlPFlnxH7yJE0uC3Vv3XIeOfWvU3k3Fj/VnRVLadXMW0cDTNtz5HUL+PMHJ7sXL7h2zXYrk3/y/k53sF",
+	"/9SWkuiabgV99Eh3Ulr5Vom7/+uK20y0wjRa0s6vxthwNYhXSqZ6OlC0fTlitREfyZy+a2QyKFtonG+r",
+	"pk0Zkh79EeTBK395b0N90N1h/S3jc3CVAvp09mZdL7tlz70te2hs15hh8NHfM7w3GnVLxEqnzON93bHC",
+	"FTpN28bQFV6iU5Szr2OQG2bkK6o4pXtLS/lWP9vFyfoH+37tiogN+LTMY2r+HpR37J3c5PjT557C5DgH",
+	"hO1NVpM+3pGlHH0GbHHNbVoI6fk3W4BnZsivmEh25t6+0sjmRPtg3DeUs7IC23jH31s1UE29PjEldOZz",
+	"lWK0jaNNK6ctfvuZ/QbmPbnW7sObD+pY975rev9ZXY2lETqVwqIGEYFEwRbUlMasVkcHucxMEuAxi8WW",
+	"ybZWQn6AK3bpEXtvlZBqkXzfYEQLxmVRghADIcb1PmIQM6kIEbfrDanYDh33WHTx+NmzYDPsSJOOHT69",
+	"ouf4tUsoLABjWal9UMk3MCf600A2vYSp6Yd/ovNB2rw22UYd23j/8uzVd3ctNrPUM7D02BPRPXHca87q",
+	"ej8cp6bqf5rjtmCKG9Z7Bcf4AShV2eIOIHsolWQLNMNcqQIiv0ZvGWLU5Dwnpq3OJEW4FMzeSegkOhdY",
+	"KC/ThXK3Z8c8KiJ3HF/WNdD8DviIhKJse6BNwYu4YAtF0H4rNbT/fNRmUOxqNWSHxkxAXn9cdWoSdmbV",
+	"PwjEFvQEPR2/QBLK0nZvMJ/voTqW7ya5kxjt+yZtp6BPnxVZuWZAnz4r5BsGMGTZ8DI5Tg5xTQ6vjrRI",
+	"sFv40t5Gt25Y6n8yNeKdH/x2u7+5UEvnN1spe/P55v8CAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
