@@ -127,9 +127,14 @@ func (c Collection[T]) Upsert(ctx context.Context, key string, change func(*T) e
 
 // Delete removes a document; it is no error when there is none.
 func (c Collection[T]) Delete(ctx context.Context, key string) error {
-	_, err := c.store.client.Delete(ctx, c.root+key)
-	return err
+	if _, err := c.store.client.Delete(ctx, c.root+key); err != nil {
+		return fmt.Errorf("delete %s %s: %w", c.name, key, err)
+	}
+	return nil
 }
+
+// maxRead bounds how many documents one answer of etcd holds, so that a long list is not one huge message.
+const maxRead = 2000
 
 // Page asks for a part of a collection.
 type Page struct {
@@ -145,19 +150,32 @@ func (c Collection[T]) List(ctx context.Context, p Page) ([]Entry[T], int64, err
 	if p.After != "" {
 		from = c.root + p.After + "\x00"
 	}
-	r, err := c.store.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(int64(p.Limit)))
-	if err != nil {
-		return nil, 0, fmt.Errorf("list %s: %w", c.name, err)
-	}
-	entries := make([]Entry[T], 0, len(r.Kvs))
-	for _, kv := range r.Kvs {
-		e, err := c.entry(kv)
-		if err != nil {
-			return nil, 0, err
+	entries := []Entry[T]{}
+	var revision int64 // 0 reads the newest; the parts after the first are read at the revision of the first
+	for {
+		want := maxRead
+		if p.Limit > 0 {
+			want = min(want, p.Limit-len(entries))
 		}
-		entries = append(entries, e)
+		r, err := c.store.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(int64(want)), clientv3.WithRev(revision))
+		if err != nil {
+			return nil, 0, fmt.Errorf("list %s: %w", c.name, err)
+		}
+		if revision == 0 {
+			revision = r.Header.Revision
+		}
+		for _, kv := range r.Kvs {
+			e, err := c.entry(kv)
+			if err != nil {
+				return nil, 0, err
+			}
+			entries = append(entries, e)
+		}
+		if !r.More || len(entries) == p.Limit {
+			return entries, revision, nil
+		}
+		from = string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
 	}
-	return entries, r.Header.Revision, nil
 }
 
 // Change is a document that changed; Deleted ones have only Key and Revision.
@@ -190,13 +208,23 @@ func (c Collection[T]) Watch(ctx context.Context, after int64, on func([]Change[
 				changes = append(changes, Change[T]{Entry: e})
 			}
 		}
-		on(changes)
+		if len(changes) > 0 {
+			on(changes)
+		}
 	}
-	return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("watch %s: %w", c.name, ErrInterrupted)
 }
 
-// ErrCompacted says that a watch asked for a past that etcd no longer has.
-var ErrCompacted = errors.New("revision is compacted; read everything again")
+// Errors of a watch.
+var (
+	// ErrCompacted says that a watch asked for a past that etcd no longer has.
+	ErrCompacted = errors.New("revision is compacted; read everything again")
+	// ErrInterrupted says that the connection ended under a watch.
+	ErrInterrupted = errors.New("interrupted; read everything again")
+)
 
 func (c Collection[T]) putIf(ctx context.Context, key string, v T, revision int64, otherwise error) (Entry[T], error) {
 	b, err := json.Marshal(v)
