@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -28,6 +29,7 @@ type embedded struct {
 	client *clientv3.Client
 	socket string
 	temp   string // directory of the socket when dir is too deep for one
+	ending atomic.Bool
 }
 
 func (e *embedded) start(ctx context.Context, dir string, o Options) (err error) {
@@ -54,7 +56,7 @@ func (e *embedded) start(ctx context.Context, dir string, o Options) (err error)
 	// A stream of events resumes from a revision; two hours of them stay.
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, "2h"
 	c.UnsafeNoFsync = o.Unsynced
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(errorsTo{log: o.Log}))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(errorsTo{log: o.Log, ending: &e.ending}))
 	if e.etcd, err = embed.StartEtcd(c); err != nil {
 		return err
 	}
@@ -71,6 +73,7 @@ func (e *embedded) start(ctx context.Context, dir string, o Options) (err error)
 // Close ends the client, etcd, and last the lock.
 func (e *embedded) Close() error {
 	var errs []error
+	e.ending.Store(true)
 	if e.client != nil {
 		errs = append(errs, e.client.Close())
 	}
@@ -87,13 +90,14 @@ func (e *embedded) Close() error {
 // tell an operator while it works.
 type errorsTo struct {
 	log    *slog.Logger
+	ending *atomic.Bool
 	fields []zapcore.Field
 }
 
-func (c errorsTo) Enabled(l zapcore.Level) bool { return l >= zapcore.ErrorLevel }
+func (c errorsTo) Enabled(l zapcore.Level) bool { return l >= zapcore.ErrorLevel && !c.ending.Load() }
 
 func (c errorsTo) With(fields []zapcore.Field) zapcore.Core {
-	return errorsTo{log: c.log, fields: append(append([]zapcore.Field{}, c.fields...), fields...)}
+	return errorsTo{log: c.log, ending: c.ending, fields: append(append([]zapcore.Field{}, c.fields...), fields...)}
 }
 
 func (c errorsTo) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
