@@ -108,6 +108,10 @@ func (c errorsTo) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.Chec
 }
 
 func (c errorsTo) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	// Said once at each first start, before anything was written; etcd tries again and succeeds.
+	if e.Message == "failed to update storage version" {
+		return nil
+	}
 	m := zapcore.NewMapObjectEncoder()
 	for _, f := range append(append([]zapcore.Field{}, c.fields...), fields...) {
 		f.AddTo(m)
