@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"regexp"
 	"slices"
 )
@@ -60,6 +61,11 @@ func ManifestTarget(product, version string) string { return product + "/" + ver
 // IndexTarget returns the TUF target path of a component's index.
 func IndexTarget(product, version, component string) string {
 	return product + "/" + version + "/" + component + ".caibx"
+}
+
+// TargetPath returns where a TUF target rests in a repository: its digest goes before the last part of its name.
+func TargetPath(name string, sum Digest) string {
+	return path.Join("targets", path.Dir(name), sum.String()+"."+path.Base(name))
 }
 
 // Encode returns the manifest as it is signed and stored.

@@ -122,7 +122,7 @@ func (r *Repository) publish(
 		if !ok || !listed.Equal(*target(targets[name])) {
 			return fmt.Errorf("target %s is not listed with these bytes: %w", name, ErrInvalid)
 		}
-		if err := r.putNew(ctx, TargetPath(name, firmware.Sum(targets[name])), targets[name]); err != nil {
+		if err := r.putNew(ctx, firmware.TargetPath(name, firmware.Sum(targets[name])), targets[name]); err != nil {
 			return err
 		}
 	}

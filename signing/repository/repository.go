@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"sync"
 	"time"
 
@@ -122,7 +121,7 @@ func Create(ctx context.Context, o Options) (*Repository, error) {
 		return nil, err
 	}
 	r.targets.Signed.Targets[policy.KeysTarget] = target(content)
-	if err := r.files.Put(ctx, TargetPath(policy.KeysTarget, firmware.Sum(content)), content); err != nil {
+	if err := r.files.Put(ctx, firmware.TargetPath(policy.KeysTarget, firmware.Sum(content)), content); err != nil {
 		return nil, err
 	}
 	r.targets.Signed.Version = 0
@@ -285,11 +284,6 @@ const timestampPath = "metadata/timestamp.json"
 
 func versioned(version int64, role string) string {
 	return fmt.Sprintf("metadata/%d.%s.json", version, role)
-}
-
-// TargetPath returns where a target rests: its digest goes before the last part of its name.
-func TargetPath(name string, sum firmware.Digest) string {
-	return path.Join("targets", path.Dir(name), sum.String()+"."+path.Base(name))
 }
 
 func expiry(now time.Time, life time.Duration) time.Time {

@@ -1,0 +1,44 @@
+// Package trust decides what a device may believe. It verifies both signed planes over a crash-safe store and is the only
+// place that does: the agent, the server (before it calls a release published) and the command line use the same code.
+//
+//	release plane   TUF: root → timestamp → snapshot → targets → product role      what is genuine   Refresh, Manifest, Index
+//	policy plane    DSSE envelopes by keys that a TUF target lists                 what to run       Accept, Desired
+//
+// [Trust.Manifest] is where they meet: the policy's name, length and digest of a manifest must be the ones that the
+// product's role lists, the hardware must fit, and no counter may fall. Everything between here and the signers (broker,
+// CDN, cache, neighbour) is untrusted and can at worst delay.
+//
+// # What is remembered
+//
+// One record holds the root chain, the newest metadata, the accepted envelopes, the highest sequence of each audience and
+// the committed counters. It is written to two files in turn, each with a generation and a digest, so a torn write loses
+// the newest change and never the record (see [vault]). Verified manifests and indexes lie beside it by digest; they are
+// a cache and checked on every use.
+//
+// # How go-tuf is used
+//
+// Its trustedmetadata package has the rules of the TUF client workflow without any I/O; the workflow is here, because
+// go-tuf's own updater never syncs a file, is blocked for ever by a torn cache file and puts an older embedded root over
+// a newer stored one. Documents are checked for what go-tuf does not look at (major version, key lengths) before they
+// reach it.
+//
+// # Time
+//
+// Expiry is judged by the later of the device's clock and the newest signed time seen, so a clock that starts in 1970
+// does not bring old documents back. An expired document stops installs, never the device.
+package trust
+
+import "errors"
+
+// Errors that callers tell apart; they are wrapped with what was seen.
+var (
+	ErrNotFound     = errors.New("not found")                                  // what a Fetcher says for a missing file
+	ErrUntrusted    = errors.New("not signed by a trusted key, or damaged")    // refuse it, ask elsewhere
+	ErrMismatch     = errors.New("policy and repository name different bytes") // the two planes disagree
+	ErrHardware     = errors.New("the release does not fit this hardware")
+	ErrCounter      = errors.New("the release is older than what was committed here")
+	ErrRollback     = errors.New("older than what was seen before")
+	ErrEquivocation = errors.New("same version, other bytes: somebody signs two truths")
+	ErrExpired      = errors.New("expired")
+	ErrAudience     = errors.New("meant for somebody else")
+)

@@ -1,0 +1,205 @@
+package trust
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/signing/policy"
+)
+
+// Manifest returns the manifest that a policy names, when the repository names the same one, it fits this hardware and its
+// counter is not below the committed one. Call Refresh before. Errors match ErrMismatch, ErrHardware, ErrCounter,
+// ErrRollback (the repository is older than the policy), ErrUntrusted, ErrExpired.
+func (t *Trust) Manifest(ctx context.Context, p *policy.Policy) (*firmware.Manifest, error) {
+	t.net.Lock()
+	defer t.net.Unlock()
+	tm, err := t.product(ctx, p.Release.Product)
+	if err != nil {
+		return nil, err
+	}
+	if v := tm.Snapshot.Signed.Version; v < p.SnapshotFloor {
+		return nil, fmt.Errorf("the repository is at snapshot %d, the policy needs %d: %w", v, p.SnapshotFloor, ErrRollback)
+	}
+	return t.manifest(ctx, tm, *p.Release)
+}
+
+// Find looks a release up by name, without a policy: what the command line does. Call Refresh before.
+func (t *Trust) Find(ctx context.Context, product, version string) (policy.Release, *firmware.Manifest, error) {
+	t.net.Lock()
+	defer t.net.Unlock()
+	r := policy.Release{Product: product, Version: version, Target: firmware.ManifestTarget(product, version)}
+	tm, err := t.product(ctx, product)
+	if err != nil {
+		return r, nil, err
+	}
+	listed, err := lookup(tm, product, r.Target)
+	if err != nil {
+		return r, nil, err
+	}
+	if r.SHA256, err = digest(listed); err != nil {
+		return r, nil, err
+	}
+	r.Length = listed.Length
+	m, err := t.manifest(ctx, tm, r)
+	if err == nil {
+		r.Counter = m.Counter
+	}
+	return r, m, err
+}
+
+// Index returns the index of a component, when the repository and the manifest agree on it.
+func (t *Trust) Index(ctx context.Context, m *firmware.Manifest, component string) (*firmware.Index, error) {
+	t.net.Lock()
+	defer t.net.Unlock()
+	c, ok := m.Component(component)
+	if !ok {
+		return nil, fmt.Errorf("%s %s has no component %s: %w", m.Product, m.Version, component, ErrMismatch)
+	}
+	tm, err := t.product(ctx, m.Product)
+	if err != nil {
+		return nil, err
+	}
+	name := firmware.IndexTarget(m.Product, m.Version, component)
+	listed, err := lookup(tm, m.Product, name)
+	if err != nil {
+		return nil, err
+	}
+	if sum, err := digest(listed); err != nil || sum != c.Index.SHA256 || listed.Length != c.Index.Size {
+		return nil, errors.Join(fmt.Errorf("index %s: %w", name, ErrMismatch), err)
+	}
+	b, err := t.object(ctx, name, c.Index.SHA256, c.Index.Size)
+	if err != nil {
+		return nil, err
+	}
+	index, err := firmware.ParseIndex(b)
+	if err != nil {
+		return nil, err
+	}
+	if index.Size() != c.Size {
+		return nil, fmt.Errorf("index %s describes %d bytes, the manifest %d: %w", name, index.Size(), c.Size, ErrMismatch)
+	}
+	return index, nil
+}
+
+func (t *Trust) manifest(ctx context.Context, tm *trustedmetadata.TrustedMetadata, r policy.Release) (*firmware.Manifest, error) {
+	listed, err := lookup(tm, r.Product, r.Target)
+	if err != nil {
+		return nil, err
+	}
+	if sum, err := digest(listed); err != nil || sum != r.SHA256 || listed.Length != r.Length {
+		return nil, errors.Join(fmt.Errorf("manifest %s: %w", r.Target, ErrMismatch), err)
+	}
+	b, err := t.object(ctx, r.Target, r.SHA256, min(r.Length, firmware.MaxManifestSize))
+	if err != nil {
+		return nil, err
+	}
+	m, err := firmware.ParseManifest(b)
+	if err != nil {
+		return nil, err
+	}
+	committed := t.Counter(m.Product)
+	switch {
+	case m.Product != r.Product || m.Version != r.Version || (r.Counter != 0 && m.Counter != r.Counter):
+		return nil, fmt.Errorf("manifest %s is of %s %s, counter %d: %w", r.Target, m.Product, m.Version, m.Counter, ErrMismatch)
+	case t.o.Hardware != "" && !m.Fits(t.o.Hardware):
+		return nil, fmt.Errorf("%s %s is for %v, this is %s: %w", m.Product, m.Version, m.Hardware, t.o.Hardware, ErrHardware)
+	case m.Counter < committed:
+		return nil, fmt.Errorf("%s %s has counter %d, committed is %d: %w", m.Product, m.Version, m.Counter, committed, ErrCounter)
+	}
+	return m, nil
+}
+
+// product returns the rules with a product's role in them, the remembered one or, when the snapshot names another, the
+// fetched one.
+func (t *Trust) product(ctx context.Context, product string) (*trustedmetadata.TrustedMetadata, error) {
+	rec := t.remembered()
+	tm, err := t.loaded(rec)
+	if err != nil {
+		return nil, fmt.Errorf("what is remembered of the repository: %w", err)
+	}
+	verify := func(b []byte) error {
+		return guard(b, func() error { _, err := tm.UpdateDelegatedTargets(b, product, metadata.TARGETS); return err })
+	}
+	meta, ok := tm.Snapshot.Signed.Meta[product+".json"]
+	if !ok {
+		return nil, fmt.Errorf("the repository has no release of %s: %w", product, ErrMismatch)
+	}
+	if verify(rec.Roles[product]) == nil {
+		return tm, nil
+	}
+	b, err := t.fetchRole(ctx, product, meta, maxTargets)
+	if err != nil {
+		return nil, err
+	}
+	if err := verify(b); err != nil {
+		return nil, fmt.Errorf("role %s: %w", product, err)
+	}
+	return tm, t.update(func(r *record) error { r.Roles[product] = b; return nil })
+}
+
+// lookup finds a target in the product's role, which must be the one that the top-level targets delegate its path to.
+func lookup(tm *trustedmetadata.TrustedMetadata, product, name string) (*metadata.TargetFiles, error) {
+	d := tm.Targets[metadata.TARGETS].Signed.Delegations
+	if d == nil || len(d.GetRolesForTarget(name)) == 0 || d.GetRolesForTarget(name)[0].Name != product {
+		return nil, fmt.Errorf("%s is not delegated to %s: %w", name, product, ErrMismatch)
+	}
+	listed, ok := tm.Targets[product].Signed.Targets[name]
+	if !ok {
+		return nil, fmt.Errorf("the repository does not list %s: %w", name, ErrMismatch)
+	}
+	return listed, nil
+}
+
+// objectsDir holds verified targets by digest; the newest keepObjects of them stay.
+const (
+	objectsDir  = "objects"
+	keepObjects = 12
+)
+
+// object returns a target with a known digest, from the cache or the repository.
+func (t *Trust) object(ctx context.Context, name string, sum firmware.Digest, size int64) ([]byte, error) {
+	cached := filepath.Join(t.o.Dir, objectsDir, sum.String())
+	if info, err := os.Stat(cached); err == nil && info.Size() <= size {
+		if b, err := os.ReadFile(cached); err == nil && firmware.Sum(b) == sum {
+			return b, nil
+		}
+	}
+	b, err := t.o.Fetch.Fetch(ctx, firmware.TargetPath(name, sum), size)
+	if err != nil {
+		return nil, err
+	}
+	if firmware.Sum(b) != sum {
+		return nil, fmt.Errorf("%s: %w", name, ErrUntrusted)
+	}
+	if err := write(cached, b); err != nil {
+		return nil, err
+	}
+	t.dropOldObjects()
+	return b, nil
+}
+
+func (t *Trust) dropOldObjects() {
+	dir := filepath.Join(t.o.Dir, objectsDir)
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) <= keepObjects {
+		return
+	}
+	age := func(e os.DirEntry) int64 {
+		if info, err := e.Info(); err == nil {
+			return info.ModTime().UnixNano()
+		}
+		return 0
+	}
+	slices.SortFunc(entries, func(a, b os.DirEntry) int { return int(min(max(age(b)-age(a), -1), 1)) })
+	for _, e := range entries[keepObjects:] {
+		os.Remove(filepath.Join(dir, e.Name())) // a cache: what cannot be removed may stay
+	}
+}

@@ -1,0 +1,387 @@
+package trust_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/signing/keys"
+	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/repository"
+	"github.com/waxwing-ota/waxwing/signing/trust"
+)
+
+// site is a repository in memory, its signers, and a device's way to it.
+type site struct {
+	t       *testing.T
+	files   map[string][]byte
+	repo    *repository.Repository
+	policy  *keys.File
+	product *keys.File
+	now     time.Time
+	dir     string
+	fetched []string
+}
+
+func (s *site) Get(_ context.Context, path string) ([]byte, error) {
+	b, ok := s.files[path]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return slices.Clone(b), nil
+}
+
+func (s *site) Put(_ context.Context, path string, b []byte) error {
+	s.files[path] = slices.Clone(b)
+	return nil
+}
+
+func (s *site) Fetch(_ context.Context, path string, limit int64) ([]byte, error) {
+	s.fetched = append(s.fetched, path)
+	b, ok := s.files[path]
+	switch {
+	case !ok:
+		return nil, trust.ErrNotFound
+	case int64(len(b)) > limit:
+		return nil, firmware.ErrTooLarge
+	}
+	return slices.Clone(b), nil
+}
+
+func key(t *testing.T) *keys.File {
+	t.Helper()
+	k, err := keys.Generate(filepath.Join(t.TempDir(), "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{
+		t: t, files: map[string][]byte{}, policy: key(t), product: key(t), dir: t.TempDir(),
+		now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+	}
+	var err error
+	s.repo, err = repository.Create(t.Context(), repository.Options{
+		Files: s, Now: func() time.Time { return s.now }, PolicyKeys: []ed25519.PublicKey{s.policy.Public()},
+		Keys: repository.Keys{Root: key(t), Targets: key(t), Snapshot: key(t), Timestamp: key(t)},
+	})
+	s.must(err)
+	s.must(s.repo.AddProduct(t.Context(), "gw", s.product.Public()))
+	return s
+}
+
+func (s *site) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *site) device() *trust.Trust {
+	s.t.Helper()
+	d, err := s.open()
+	s.must(err)
+	return d
+}
+
+func (s *site) open() (*trust.Trust, error) {
+	return trust.Open(trust.Options{
+		Dir: s.dir, Root: s.files["metadata/1.root.json"], Device: "d-1", Hardware: "arm64", Fetch: s,
+		Now: func() time.Time { return s.now },
+	})
+}
+
+// release publishes a release with one tiny payload and returns how a policy names it.
+func (s *site) release(version string, counter uint64, hardware ...string) policy.Release {
+	s.t.Helper()
+	payload := []byte("payload of " + version)
+	index := firmware.NewIndex(firmware.Chunking{Min: 1, Avg: 64, Max: 128},
+		[]firmware.Chunk{{ID: firmware.Sum(payload), Size: uint32(len(payload))}}).Encode()
+	if hardware == nil {
+		hardware = []string{"arm64"}
+	}
+	m := firmware.Manifest{Schema: 1, Product: "gw", Version: version, Counter: counter, Hardware: hardware,
+		Components: []firmware.Component{{
+			Name: "rootfs", Handler: firmware.HandlerSlot, Size: int64(len(payload)), SHA256: firmware.Sum(payload),
+			Index: firmware.File{Size: int64(len(index)), SHA256: firmware.Sum(index)},
+		}}}
+	b, err := m.Encode()
+	s.must(err)
+	role, err := s.repo.Role(s.t.Context(), "gw")
+	s.must(err)
+	targets := map[string][]byte{
+		firmware.ManifestTarget("gw", version):        b,
+		firmware.IndexTarget("gw", version, "rootfs"): index,
+	}
+	role, err = repository.SignRelease(role, "gw", targets, s.product, s.now)
+	s.must(err)
+	s.must(s.repo.Publish(s.t.Context(), "gw", role, targets))
+	return policy.Release{Product: "gw", Version: version, Counter: counter, Length: int64(len(b)),
+		Target: firmware.ManifestTarget("gw", version), SHA256: firmware.Sum(b)}
+}
+
+func (s *site) install(r policy.Release) *policy.Policy {
+	return &policy.Policy{
+		Schema: 1, Audience: policy.Audience{Kind: policy.ForGroup, Name: "all"}, Seq: 1, Action: policy.Install,
+		IssuedAt: s.now, ExpiresAt: s.now.Add(72 * time.Hour), Release: &r,
+		Cohort: policy.Cohort{Below: policy.Everyone}, Health: policy.Health{DeadlineSeconds: 60},
+	}
+}
+
+func (s *site) membership(seq uint64, groups ...string) *policy.Membership {
+	return &policy.Membership{Schema: 1, Device: "d-1", Groups: groups, Seq: seq, IssuedAt: s.now, ExpiresAt: s.now.Add(720 * time.Hour)}
+}
+
+func (s *site) seal(document any) []byte {
+	s.t.Helper()
+	e, err := policy.Seal(document, s.policy)
+	s.must(err)
+	return e
+}
+
+func (s *site) accept(d *trust.Trust, document any) {
+	s.t.Helper()
+	changed, err := d.Accept(s.seal(document))
+	s.must(err)
+	if !changed {
+		s.t.Fatal("accepted, but nothing changed")
+	}
+}
+
+func refused(t *testing.T, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("got %v, want an error that matches %q", err, want)
+	}
+}
+
+func TestBothPlanesAgree(t *testing.T) {
+	s := newSite(t)
+	r := s.release("1.0.0", 1)
+	d := s.device()
+	s.must(d.Refresh(t.Context()))
+	s.accept(d, s.membership(1, "all"))
+	s.accept(d, s.install(r))
+
+	p := d.Desired()
+	if p == nil || p.Release.Version != "1.0.0" {
+		t.Fatalf("desired %+v", p)
+	}
+	m, err := d.Manifest(t.Context(), p)
+	s.must(err)
+	index, err := d.Index(t.Context(), m, "rootfs")
+	s.must(err)
+	if index.Size() != m.Components[0].Size {
+		t.Fatalf("index of %d bytes", index.Size())
+	}
+	if got := d.Groups(); !slices.Equal(got, []string{"all"}) {
+		t.Fatalf("groups %v", got)
+	}
+
+	// A restart remembers all of it and fetches nothing again but what proves freshness.
+	d = s.device()
+	s.fetched = nil
+	s.must(d.Refresh(t.Context()))
+	m, err = d.Manifest(t.Context(), d.Desired())
+	s.must(err)
+	_, err = d.Index(t.Context(), m, "rootfs")
+	s.must(err)
+	if want := []string{"metadata/2.root.json", "metadata/timestamp.json"}; !slices.Equal(s.fetched, want) {
+		t.Fatalf("fetched %v, want %v", s.fetched, want)
+	}
+}
+
+func TestManifestRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*site, *trust.Trust, *policy.Policy)
+		want   error
+	}{
+		"other digest":      {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.SHA256[0] ^= 1 }, trust.ErrMismatch},
+		"other length":      {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.Length++ }, trust.ErrMismatch},
+		"other counter":     {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.Counter = 9 }, trust.ErrMismatch},
+		"unknown product":   {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.Product = "other" }, trust.ErrMismatch},
+		"unlisted version":  {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.Target = "gw/9/release.json" }, trust.ErrMismatch},
+		"committed newer":   {func(s *site, d *trust.Trust, _ *policy.Policy) { s.must(d.Commit("gw", 8)) }, trust.ErrCounter},
+		"repository behind": {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.SnapshotFloor = 99 }, trust.ErrRollback},
+		"expired since":     {func(s *site, _ *trust.Trust, _ *policy.Policy) { s.now = s.now.Add(8 * 24 * time.Hour) }, trust.ErrExpired},
+		"tampered manifest": {func(s *site, _ *trust.Trust, _ *policy.Policy) {
+			for path := range s.files {
+				if strings.HasSuffix(path, "release.json") {
+					s.files[path][5] ^= 1
+				}
+			}
+		}, trust.ErrUntrusted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			p := s.install(s.release("1.0.0", 3))
+			d := s.device()
+			s.must(d.Refresh(t.Context()))
+			c.change(s, d, p)
+			_, err := d.Manifest(t.Context(), p)
+			refused(t, err, c.want)
+		})
+	}
+	t.Run("wrong hardware", func(t *testing.T) {
+		s := newSite(t)
+		p := s.install(s.release("1.0.0", 3, "mips"))
+		d := s.device()
+		s.must(d.Refresh(t.Context()))
+		_, err := d.Manifest(t.Context(), p)
+		refused(t, err, trust.ErrHardware)
+	})
+}
+
+func TestAcceptRefuses(t *testing.T) {
+	s := newSite(t)
+	r := s.release("1.0.0", 1)
+	d := s.device()
+	_, err := d.Accept(s.seal(s.install(r)))
+	refused(t, err, trust.ErrUntrusted) // no policy keys before the first refresh
+	s.must(d.Refresh(t.Context()))
+
+	p := s.install(r)
+	p.Seq = 5
+	s.accept(d, p)
+	if changed, err := d.Accept(s.seal(p)); changed || err != nil {
+		t.Fatalf("the same envelope again: %v, %v", changed, err)
+	}
+	p.Priority = 1
+	_, err = d.Accept(s.seal(p))
+	refused(t, err, trust.ErrEquivocation)
+	p.Seq = 4
+	_, err = d.Accept(s.seal(p))
+	refused(t, err, trust.ErrRollback)
+
+	stranger, err := policy.Seal(p, key(t))
+	s.must(err)
+	_, err = d.Accept(stranger)
+	refused(t, err, trust.ErrUntrusted)
+
+	m := s.membership(1, "all")
+	m.Device = "d-2"
+	_, err = d.Accept(s.seal(m))
+	refused(t, err, trust.ErrAudience)
+	p.Audience = policy.Audience{Kind: policy.ForDevice, Name: "d-2"}
+	_, err = d.Accept(s.seal(p))
+	refused(t, err, trust.ErrAudience)
+
+	old := s.install(r)
+	old.Seq, old.ExpiresAt = 6, s.now
+	old.IssuedAt = s.now.Add(-time.Hour)
+	_, err = d.Accept(s.seal(old))
+	refused(t, err, trust.ErrExpired)
+	_, err = d.Accept([]byte(`{"payloadType":"x"}`))
+	refused(t, err, trust.ErrUntrusted)
+	if d.Desired() != nil {
+		t.Fatal("a policy counts without a membership")
+	}
+}
+
+func TestRefreshRefuses(t *testing.T) {
+	s := newSite(t)
+	old := maps.Clone(s.files)
+	s.release("1.0.0", 1)
+	d := s.device()
+	s.must(d.Refresh(t.Context()))
+	newest := maps.Clone(s.files)
+
+	s.files = old
+	refused(t, d.Refresh(t.Context()), trust.ErrRollback)
+
+	s.files = maps.Clone(newest)
+	s.files["metadata/timestamp.json"] = append(slices.Clone(s.files["metadata/timestamp.json"]), '\n')
+	refused(t, d.Refresh(t.Context()), trust.ErrEquivocation)
+
+	s.files = maps.Clone(newest)
+	s.files["metadata/2.root.json"] = s.files["metadata/1.root.json"]
+	refused(t, d.Refresh(t.Context()), trust.ErrRollback)
+
+	s.files = maps.Clone(newest)
+	s.release("1.1.0", 2)
+	for path, b := range s.files {
+		if strings.HasSuffix(path, ".snapshot.json") && newest[path] == nil {
+			b[len(b)/2] ^= 1
+		}
+	}
+	refused(t, d.Refresh(t.Context()), trust.ErrUntrusted)
+
+	s.files = newest
+	s.must(d.Refresh(t.Context()))
+	s.now = s.now.Add(30 * 24 * time.Hour)
+	refused(t, d.Refresh(t.Context()), trust.ErrExpired)
+	s.now = s.now.Add(-40 * 365 * 24 * time.Hour)
+	s.must(d.Refresh(t.Context())) // a clock in the past stops nothing by itself
+}
+
+// TestEveryTornFile cuts, empties and flips each file of the store. The device must open again, refresh, and not take a
+// policy older than one that it acted on, as long as one of the two records is whole.
+func TestEveryTornFile(t *testing.T) {
+	s := newSite(t)
+	r := s.release("1.0.0", 1)
+	d := s.device()
+	s.must(d.Refresh(t.Context()))
+	s.accept(d, s.membership(1, "all"))
+	p := s.install(r)
+	p.Seq = 7
+	s.accept(d, p)
+	_, err := d.Manifest(t.Context(), p)
+	s.must(err)
+	s.must(d.Commit("gw", 1))
+
+	var names []string
+	s.must(filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
+		if !e.IsDir() {
+			names = append(names, path)
+		}
+		return err
+	}))
+	pristine := s.dir
+	for _, name := range names {
+		for how, spoil := range map[string]func(string) error{
+			"removed":     os.Remove,
+			"emptied":     func(p string) error { return os.Truncate(p, 0) },
+			"cut":         func(p string) error { return os.Truncate(p, 50) },
+			"flipped":     func(p string) error { return os.WriteFile(p, []byte(strings.Repeat("x", 500)), 0o600) },
+			"a directory": func(p string) error { return errors.Join(os.Remove(p), os.Mkdir(p, 0o700)) },
+		} {
+			rel, _ := filepath.Rel(pristine, name)
+			t.Run(rel+" "+how, func(t *testing.T) {
+				s.t, s.dir = t, t.TempDir()
+				s.must(os.CopyFS(s.dir, os.DirFS(pristine)))
+				s.must(spoil(filepath.Join(s.dir, rel)))
+				d := s.device()
+				s.must(d.Refresh(t.Context()))
+				low := s.install(r)
+				low.Seq = 6
+				_, err := d.Accept(s.seal(low))
+				refused(t, err, trust.ErrRollback)
+				if _, err := d.Manifest(t.Context(), p); err != nil {
+					t.Fatal(err)
+				}
+				s.must(d.Commit("gw", 2)) // and it can write again
+			})
+		}
+	}
+	t.Run("both records", func(t *testing.T) {
+		s.t, s.dir = t, t.TempDir()
+		s.must(os.CopyFS(s.dir, os.DirFS(pristine)))
+		s.must(os.Truncate(filepath.Join(s.dir, "trust.0"), 9))
+		s.must(os.Truncate(filepath.Join(s.dir, "trust.1"), 9))
+		d, err := s.open()
+		refused(t, err, trust.ErrRollback) // it says so
+		s.must(d.Refresh(t.Context()))     // and works
+	})
+}
