@@ -3,13 +3,26 @@
 //
 // A release is built (the image is cut, hashed and stored), signed (the product role lists its manifest and indexes) and
 // published (snapshot and timestamp name the new product role). Before a release counts as published the server reads it
-// back through signing/trust, the very code of a device.
+// back through signing/trust, the very code of a device: the server is its own first device.
+//
+//	upload ─► building ─► published ─► yanked
+//	              └─────► failed (the same version may be tried again)
+//
+// # What survives a kill
+//
+// An upload is a file and a document; the document says how many bytes are safely on disk, and the sender goes on from
+// there. A release is written as building, with its upload and its counter, before any work starts: [Releases.Run] finds
+// it after a restart and builds it again from the upload, which is removed only once the release is published. Every
+// step can be repeated: chunks are named by what they hold, and publishing the same targets again changes nothing.
 package release
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/signing/policy"
 )
 
 // Collections in the store.
@@ -19,11 +32,24 @@ const (
 	UploadsName  = "uploads"  // upload id → Upload
 )
 
+// Errors that callers tell apart. They are wrapped with what was found and what to do.
+var (
+	ErrInvalid  = errors.New("invalid")  // the request cannot be right
+	ErrConflict = errors.New("conflict") // it contradicts what is here
+)
+
+// Signings of a product.
+const (
+	SigningServer  = "server"
+	SigningOffline = "offline"
+)
+
 // Product is a line of devices that take the same releases.
 type Product struct {
 	Name      string    `json:"name"`
 	Keys      []string  `json:"keys"`    // key ids of its TUF role
 	Signing   string    `json:"signing"` // "server": this server holds the key; "offline": releases arrive signed
+	Counter   uint64    `json:"counter"` // of the last release that was begun
 	CreatedAt time.Time `json:"created_at"`
 }
 
@@ -44,6 +70,9 @@ type Release struct {
 	Version   string             `json:"version"`
 	State     State              `json:"state"`
 	Error     string             `json:"error,omitempty"`
+	Counter   uint64             `json:"counter"`
+	Hardware  []string           `json:"hardware"`
+	Upload    string             `json:"upload,omitempty"`   // that it is built from; empty once published
 	Manifest  *firmware.Manifest `json:"manifest,omitempty"` // once built
 	Digest    firmware.Digest    `json:"digest"`             // of the encoded manifest
 	Length    int64              `json:"length"`             // of the encoded manifest, bytes
@@ -52,6 +81,20 @@ type Release struct {
 	SignedBy  []string           `json:"signed_by,omitempty"` // key ids
 	CreatedAt time.Time          `json:"created_at"`
 	CreatedBy string             `json:"created_by"`
+}
+
+// Name returns "edge-gw/1.1.0", which is also the key in the store.
+func (r *Release) Name() string { return r.Product + "/" + r.Version }
+
+// Policy returns what a policy says to name this release; only a built release has it.
+func (r *Release) Policy() (policy.Release, error) {
+	if r.Manifest == nil {
+		return policy.Release{}, fmt.Errorf("release %s is %s, so there is no manifest yet: %w", r.Name(), r.State, ErrConflict)
+	}
+	return policy.Release{
+		Product: r.Product, Version: r.Version, Counter: r.Manifest.Counter,
+		Target: firmware.ManifestTarget(r.Product, r.Version), Length: r.Length, SHA256: r.Digest,
+	}, nil
 }
 
 // Progress of building, in plain bytes of the image.
@@ -66,4 +109,15 @@ type Size struct {
 	Stored    int64 `json:"stored"`     // all of its distinct chunks, compressed
 	NewChunks int64 `json:"new_chunks"` // compressed bytes of chunks that the repository did not hold before
 	Chunks    int   `json:"chunks"`     // distinct
+}
+
+// Upload is an image on its way here.
+type Upload struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name,omitempty"` // of the file, for people
+	Size      int64     `json:"size"`           // that it will have
+	Offset    int64     `json:"offset"`         // bytes that are safely here
+	CreatedAt time.Time `json:"created_at"`
+	TouchedAt time.Time `json:"touched_at"`
+	CreatedBy string    `json:"created_by"`
 }
