@@ -148,16 +148,16 @@ func (e Phase) Valid() bool {
 
 // Defines values for ProductSigning.
 const (
-	Offline ProductSigning = "offline"
-	Server  ProductSigning = "server"
+	SignedByServer  ProductSigning = "server"
+	SignedElsewhere ProductSigning = "offline"
 )
 
 // Valid indicates whether the value is a known member of the ProductSigning enum.
 func (e ProductSigning) Valid() bool {
 	switch e {
-	case Offline:
+	case SignedByServer:
 		return true
-	case Server:
+	case SignedElsewhere:
 		return true
 	default:
 		return false
@@ -1812,7 +1812,6 @@ func RegisterHandlersWithBaseURL(router EchoRouter, si ServerInterface, baseURL 
 // RegisterHandlersWithOptions registers handlers using the supplied options,
 // including any per-operation middleware.
 func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options RegisterHandlersOptions) {
-
 	wrapper := ServerInterfaceWrapper{
 		Handler: si,
 	}
@@ -1853,7 +1852,6 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/rollouts/:id", wrapper.GetRollout, options.OperationMiddlewares["getRollout"]...)
 	router.GET(options.BaseURL+"/rollouts/:id/devices", wrapper.ListRolloutDevices, options.OperationMiddlewares["listRolloutDevices"]...)
 	router.POST(options.BaseURL+"/rollouts/:id/:action", wrapper.ActOnRollout, options.OperationMiddlewares["actOnRollout"]...)
-
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
@@ -1869,7 +1867,6 @@ type ListAuditResponseObject interface {
 type ListAudit200JSONResponse AuditList
 
 func (response ListAudit200JSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1886,7 +1883,6 @@ type ListAuditdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListAuditdefaultApplicationProblemPlusJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1908,7 +1904,6 @@ type MissingChunksResponseObject interface {
 type MissingChunks200JSONResponse ChunkIDs
 
 func (response MissingChunks200JSONResponse) VisitMissingChunksResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1925,7 +1920,6 @@ type MissingChunksdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response MissingChunksdefaultApplicationProblemPlusJSONResponse) VisitMissingChunksResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1945,8 +1939,7 @@ type PutChunkResponseObject interface {
 	VisitPutChunkResponse(w http.ResponseWriter) error
 }
 
-type PutChunk204Response struct {
-}
+type PutChunk204Response struct{}
 
 func (response PutChunk204Response) VisitPutChunkResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -1959,7 +1952,6 @@ type PutChunkdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PutChunkdefaultApplicationProblemPlusJSONResponse) VisitPutChunkResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1981,7 +1973,6 @@ type ListDevicesResponseObject interface {
 type ListDevices200JSONResponse DeviceList
 
 func (response ListDevices200JSONResponse) VisitListDevicesResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1998,7 +1989,6 @@ type ListDevicesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListDevicesdefaultApplicationProblemPlusJSONResponse) VisitListDevicesResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2020,7 +2010,6 @@ type GetDeviceResponseObject interface {
 type GetDevice200JSONResponse Device
 
 func (response GetDevice200JSONResponse) VisitGetDeviceResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2037,7 +2026,6 @@ type GetDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetDevicedefaultApplicationProblemPlusJSONResponse) VisitGetDeviceResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2060,7 +2048,6 @@ type LabelDeviceResponseObject interface {
 type LabelDevice200JSONResponse Device
 
 func (response LabelDevice200JSONResponse) VisitLabelDeviceResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2077,7 +2064,6 @@ type LabelDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response LabelDevicedefaultApplicationProblemPlusJSONResponse) VisitLabelDeviceResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2099,7 +2085,6 @@ type AcceptDeviceResponseObject interface {
 type AcceptDevice200JSONResponse Device
 
 func (response AcceptDevice200JSONResponse) VisitAcceptDeviceResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2116,7 +2101,6 @@ type AcceptDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AcceptDevicedefaultApplicationProblemPlusJSONResponse) VisitAcceptDeviceResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2138,7 +2122,6 @@ type RejectDeviceResponseObject interface {
 type RejectDevice200JSONResponse Device
 
 func (response RejectDevice200JSONResponse) VisitRejectDeviceResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2155,7 +2138,6 @@ type RejectDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RejectDevicedefaultApplicationProblemPlusJSONResponse) VisitRejectDeviceResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2180,7 +2162,6 @@ type StreamEvents200TexteventStreamResponse struct {
 }
 
 func (response StreamEvents200TexteventStreamResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
-
 	w.Header().Set("Content-Type", "text/event-stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -2223,7 +2204,6 @@ type StreamEventsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response StreamEventsdefaultApplicationProblemPlusJSONResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2234,8 +2214,7 @@ func (response StreamEventsdefaultApplicationProblemPlusJSONResponse) VisitStrea
 	return err
 }
 
-type ListGroupsRequestObject struct {
-}
+type ListGroupsRequestObject struct{}
 
 type ListGroupsResponseObject interface {
 	VisitListGroupsResponse(w http.ResponseWriter) error
@@ -2246,7 +2225,6 @@ type ListGroups200JSONResponse struct {
 }
 
 func (response ListGroups200JSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2263,7 +2241,6 @@ type ListGroupsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListGroupsdefaultApplicationProblemPlusJSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2282,8 +2259,7 @@ type DeleteGroupResponseObject interface {
 	VisitDeleteGroupResponse(w http.ResponseWriter) error
 }
 
-type DeleteGroup204Response struct {
-}
+type DeleteGroup204Response struct{}
 
 func (response DeleteGroup204Response) VisitDeleteGroupResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -2296,7 +2272,6 @@ type DeleteGroupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DeleteGroupdefaultApplicationProblemPlusJSONResponse) VisitDeleteGroupResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2320,7 +2295,6 @@ type PutGroupResponseObject interface {
 type PutGroup200JSONResponse Group
 
 func (response PutGroup200JSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2337,7 +2311,6 @@ type PutGroupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PutGroupdefaultApplicationProblemPlusJSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2357,8 +2330,7 @@ type PutIndexResponseObject interface {
 	VisitPutIndexResponse(w http.ResponseWriter) error
 }
 
-type PutIndex204Response struct {
-}
+type PutIndex204Response struct{}
 
 func (response PutIndex204Response) VisitPutIndexResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -2371,7 +2343,6 @@ type PutIndexdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PutIndexdefaultApplicationProblemPlusJSONResponse) VisitPutIndexResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2382,8 +2353,7 @@ func (response PutIndexdefaultApplicationProblemPlusJSONResponse) VisitPutIndexR
 	return err
 }
 
-type GetOverviewRequestObject struct {
-}
+type GetOverviewRequestObject struct{}
 
 type GetOverviewResponseObject interface {
 	VisitGetOverviewResponse(w http.ResponseWriter) error
@@ -2392,7 +2362,6 @@ type GetOverviewResponseObject interface {
 type GetOverview200JSONResponse Overview
 
 func (response GetOverview200JSONResponse) VisitGetOverviewResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2409,7 +2378,6 @@ type GetOverviewdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetOverviewdefaultApplicationProblemPlusJSONResponse) VisitGetOverviewResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2420,8 +2388,7 @@ func (response GetOverviewdefaultApplicationProblemPlusJSONResponse) VisitGetOve
 	return err
 }
 
-type ListProductsRequestObject struct {
-}
+type ListProductsRequestObject struct{}
 
 type ListProductsResponseObject interface {
 	VisitListProductsResponse(w http.ResponseWriter) error
@@ -2432,7 +2399,6 @@ type ListProducts200JSONResponse struct {
 }
 
 func (response ListProducts200JSONResponse) VisitListProductsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2449,7 +2415,6 @@ type ListProductsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListProductsdefaultApplicationProblemPlusJSONResponse) VisitListProductsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2471,7 +2436,6 @@ type CreateProductResponseObject interface {
 type CreateProduct201JSONResponse Product
 
 func (response CreateProduct201JSONResponse) VisitCreateProductResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2488,7 +2452,6 @@ type CreateProductdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateProductdefaultApplicationProblemPlusJSONResponse) VisitCreateProductResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2510,7 +2473,6 @@ type GetProductRoleResponseObject interface {
 type GetProductRole200JSONResponse ProductRole
 
 func (response GetProductRole200JSONResponse) VisitGetProductRoleResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2527,7 +2489,6 @@ type GetProductRoledefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetProductRoledefaultApplicationProblemPlusJSONResponse) VisitGetProductRoleResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2549,7 +2510,6 @@ type ListReleasesResponseObject interface {
 type ListReleases200JSONResponse ReleaseList
 
 func (response ListReleases200JSONResponse) VisitListReleasesResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2566,7 +2526,6 @@ type ListReleasesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListReleasesdefaultApplicationProblemPlusJSONResponse) VisitListReleasesResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2588,7 +2547,6 @@ type CreateReleaseResponseObject interface {
 type CreateRelease201JSONResponse Release
 
 func (response CreateRelease201JSONResponse) VisitCreateReleaseResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2605,7 +2563,6 @@ type CreateReleasedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateReleasedefaultApplicationProblemPlusJSONResponse) VisitCreateReleaseResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2628,7 +2585,6 @@ type GetReleaseResponseObject interface {
 type GetRelease200JSONResponse Release
 
 func (response GetRelease200JSONResponse) VisitGetReleaseResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2645,7 +2601,6 @@ type GetReleasedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetReleasedefaultApplicationProblemPlusJSONResponse) VisitGetReleaseResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2668,7 +2623,6 @@ type YankReleaseResponseObject interface {
 type YankRelease200JSONResponse Release
 
 func (response YankRelease200JSONResponse) VisitYankReleaseResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2685,7 +2639,6 @@ type YankReleasedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response YankReleasedefaultApplicationProblemPlusJSONResponse) VisitYankReleaseResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2707,7 +2660,6 @@ type ListRolloutsResponseObject interface {
 type ListRollouts200JSONResponse RolloutList
 
 func (response ListRollouts200JSONResponse) VisitListRolloutsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2724,7 +2676,6 @@ type ListRolloutsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListRolloutsdefaultApplicationProblemPlusJSONResponse) VisitListRolloutsResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2747,7 +2698,6 @@ type CreateRolloutResponseObject interface {
 type CreateRollout201JSONResponse Rollout
 
 func (response CreateRollout201JSONResponse) VisitCreateRolloutResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2764,7 +2714,6 @@ type CreateRolloutdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateRolloutdefaultApplicationProblemPlusJSONResponse) VisitCreateRolloutResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2786,7 +2735,6 @@ type GetRolloutResponseObject interface {
 type GetRollout200JSONResponse Rollout
 
 func (response GetRollout200JSONResponse) VisitGetRolloutResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2803,7 +2751,6 @@ type GetRolloutdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetRolloutdefaultApplicationProblemPlusJSONResponse) VisitGetRolloutResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2826,7 +2773,6 @@ type ListRolloutDevicesResponseObject interface {
 type ListRolloutDevices200JSONResponse RolloutDeviceList
 
 func (response ListRolloutDevices200JSONResponse) VisitListRolloutDevicesResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2843,7 +2789,6 @@ type ListRolloutDevicesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListRolloutDevicesdefaultApplicationProblemPlusJSONResponse) VisitListRolloutDevicesResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2867,7 +2812,6 @@ type ActOnRolloutResponseObject interface {
 type ActOnRollout200JSONResponse Rollout
 
 func (response ActOnRollout200JSONResponse) VisitActOnRolloutResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2884,7 +2828,6 @@ type ActOnRolloutdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ActOnRolloutdefaultApplicationProblemPlusJSONResponse) VisitActOnRolloutResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2895,8 +2838,7 @@ func (response ActOnRolloutdefaultApplicationProblemPlusJSONResponse) VisitActOn
 	return err
 }
 
-type SignOutRequestObject struct {
-}
+type SignOutRequestObject struct{}
 
 type SignOutResponseObject interface {
 	VisitSignOutResponse(w http.ResponseWriter) error
@@ -2924,7 +2866,6 @@ type SignOutdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response SignOutdefaultApplicationProblemPlusJSONResponse) VisitSignOutResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2935,8 +2876,7 @@ func (response SignOutdefaultApplicationProblemPlusJSONResponse) VisitSignOutRes
 	return err
 }
 
-type GetSessionRequestObject struct {
-}
+type GetSessionRequestObject struct{}
 
 type GetSessionResponseObject interface {
 	VisitGetSessionResponse(w http.ResponseWriter) error
@@ -2945,7 +2885,6 @@ type GetSessionResponseObject interface {
 type GetSession200JSONResponse Session
 
 func (response GetSession200JSONResponse) VisitGetSessionResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2962,7 +2901,6 @@ type GetSessiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetSessiondefaultApplicationProblemPlusJSONResponse) VisitGetSessionResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2991,7 +2929,6 @@ type SignIn200JSONResponse struct {
 }
 
 func (response SignIn200JSONResponse) VisitSignInResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3011,7 +2948,6 @@ type SignIndefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response SignIndefaultApplicationProblemPlusJSONResponse) VisitSignInResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3022,8 +2958,7 @@ func (response SignIndefaultApplicationProblemPlusJSONResponse) VisitSignInRespo
 	return err
 }
 
-type ListTokensRequestObject struct {
-}
+type ListTokensRequestObject struct{}
 
 type ListTokensResponseObject interface {
 	VisitListTokensResponse(w http.ResponseWriter) error
@@ -3034,7 +2969,6 @@ type ListTokens200JSONResponse struct {
 }
 
 func (response ListTokens200JSONResponse) VisitListTokensResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -3051,7 +2985,6 @@ type ListTokensdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListTokensdefaultApplicationProblemPlusJSONResponse) VisitListTokensResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3073,7 +3006,6 @@ type CreateTokenResponseObject interface {
 type CreateToken201JSONResponse CreatedToken
 
 func (response CreateToken201JSONResponse) VisitCreateTokenResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -3090,7 +3022,6 @@ type CreateTokendefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateTokendefaultApplicationProblemPlusJSONResponse) VisitCreateTokenResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3109,8 +3040,7 @@ type RevokeTokenResponseObject interface {
 	VisitRevokeTokenResponse(w http.ResponseWriter) error
 }
 
-type RevokeToken204Response struct {
-}
+type RevokeToken204Response struct{}
 
 func (response RevokeToken204Response) VisitRevokeTokenResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -3123,7 +3053,6 @@ type RevokeTokendefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RevokeTokendefaultApplicationProblemPlusJSONResponse) VisitRevokeTokenResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3145,7 +3074,6 @@ type CreateUploadResponseObject interface {
 type CreateUpload201JSONResponse Upload
 
 func (response CreateUpload201JSONResponse) VisitCreateUploadResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -3162,7 +3090,6 @@ type CreateUploaddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateUploaddefaultApplicationProblemPlusJSONResponse) VisitCreateUploadResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3181,8 +3108,7 @@ type DeleteUploadResponseObject interface {
 	VisitDeleteUploadResponse(w http.ResponseWriter) error
 }
 
-type DeleteUpload204Response struct {
-}
+type DeleteUpload204Response struct{}
 
 func (response DeleteUpload204Response) VisitDeleteUploadResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -3195,7 +3121,6 @@ type DeleteUploaddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DeleteUploaddefaultApplicationProblemPlusJSONResponse) VisitDeleteUploadResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3217,7 +3142,6 @@ type GetUploadResponseObject interface {
 type GetUpload200JSONResponse Upload
 
 func (response GetUpload200JSONResponse) VisitGetUploadResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -3234,7 +3158,6 @@ type GetUploaddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetUploaddefaultApplicationProblemPlusJSONResponse) VisitGetUploadResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3258,7 +3181,6 @@ type AppendUploadResponseObject interface {
 type AppendUpload200JSONResponse Upload
 
 func (response AppendUpload200JSONResponse) VisitAppendUploadResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -3275,7 +3197,6 @@ type AppendUploaddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AppendUploaddefaultApplicationProblemPlusJSONResponse) VisitAppendUploadResponse(w http.ResponseWriter) error {
-
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3398,8 +3319,10 @@ type StrictServerInterface interface {
 	AppendUpload(ctx context.Context, request AppendUploadRequestObject) (AppendUploadResponseObject, error)
 }
 
-type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
-type StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
+type (
+	StrictHandlerFunc    func(ctx echo.Context, request any) (any, error)
+	StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
+)
 
 func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareFunc) ServerInterface {
 	return &strictHandler{ssi: ssi, middlewares: middlewares}
@@ -4536,13 +4459,13 @@ func (sh *strictHandler) AppendUpload(ctx echo.Context, id ID, params AppendUplo
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D3rctu4ua+C4Wmn2XNoWc7tNPaPnWySzXrO7iaTeLvTiXMsiPwkoiYBFgAtazOe6dP0wfokZ3AlKQES",
+	"7D3rctu4ua+C4Wmn2XNoWc7tNPaPnWySzXrO7iYTZ7vTiXMsiPwkoiYBFgAtazOe6dP0wfokZ3AlKQES",
 	"Zcve7Wl/xRFBXL77DR+/JBmrakaBSpEcf0lqzHEFErj+32syByHVX4Qmx0mNZZGkCcUVJMeJKPDjZ8+T",
-	"NOHw14ZwyJNjyRtIE5EVUGH11u84zJLj5D8O20UOzVNx+PG7l+r1m5s0OX0dWYLkG6ev8PX3QOeySI6f",
-	"P00Tuaz1viQndK4nfo/n8JH8An76vzbAl+38NZ7DhVADutPmMMNNKZPjZ+NUrUGqpkqOH4/V/wg1/zvy",
-	"yxEqYQ7cr3fGLoFuXFDqEZGDPH72PHgSzvImkz/qaYKwqs2IuwHsT8AFYXTDMldmxF2WuVHvippRAZrK",
-	"3nM2LaFSf2aMSqCa4nBdlyTDkjB6WJsR//UXwTRoh1GYm1evmIPIOKnVdMlxcipRTnJEmUQFrmugI318",
-	"+6aa+OWUcWmoofviWQGIs7JkjURCslogIgWUM7QogKIpkwUqSUWkQJgD4oCzAvJRkir01MAlMUeeYVI2",
+	"NOHw14ZwyJNjyRtIE5EVUGH11u84zJLj5D8O20UOzVNxePbdS/X6zU2anL6OLEHyjdNX+Pp7oHNZJMfP",
+	"n6aJXNZ6X5ITOtcTv8dzOCO/gJ/+rw3wZTt/jedwIdSA7rQ5zHBTyuT42ThVa5CqqZLjx2P1P0LN/478",
+	"coRKmAP3631kl0A3Lij1iMhBHj97HjwJZ3mTyR/1NEFY1WbE3QD2J+CCMLphmSsz4i7L3Kh3Rc2oAE1l",
+	"7zmbllCpPzNGJVBNcbiuS5JhSRg9rM2I//qLYBq0wyjMzatXzEFknNRquuQ4OZUoJzmiTKIC1zXQkT6+",
+	"fVNN/HLKuDTU0H3xYwGIs7JkjURCslogIgWUM7QogKIpkwUqSUWkQJgD4oCzAvJRkir01MAlMUeeYVI2",
 	"HC5q4Jk9r6e6o/Hqbt/NkCwA5XBFMhCIUMRqoEhIPAehJvdEetQj0vE6kaZuadFfcytp25/Y9C+QSTXP",
 	"yyYn8g2VfKnlRu94ODM7X4XeecKhBCxglHHAEs6TZI08UvU24+rl9ScaUjPGK/VXkmMJB5JUEJolB4lJ",
 	"GZyG5MGfRWMOt7btnwssEZFogQXKGQUk2TE6TyCfw8F8cXg0OhqNz5NREuKolks+GXGGFYuaI6YOUO3a",
@@ -4560,90 +4483,91 @@ var swaggerSpec = []string{
 	"454+PNo9nXXZwAO1T7othBxkzYnifBg25LG4YLN1OHC4Inb5ARbJbt6AFQu38gQ6Gi5sLGicVVhmhcbX",
 	"jJQSuhiJ6Tyz89TrPgOXEDTfKN0VFr7Wc4gpdmyjCJuJw45L/WyhTXxrnOkdtwDXuKpLiDiaysFkfY9f",
 	"YJIH1dt+D0OgzN9wbpzv1fNEvemZem37Fsww75eHNvDWCo4AUKpGSFSwMkdTmDHrRSo6NVEQHRAJuIq4",
-	"VhaQI1Qb7JjhUkAaEI2C4csLARmjeT88sjWooq0rISLxnHE0QjMw1vJWyaMdiSzqntScME7kMmLYQgmR",
-	"+EvY/fAvdGbeTGffAS5lEToOzpWIDaLgSQ+Kf3z+dBscNSlMYSdrIQT7HwFy8WfWhFzl4JSXxJjF3mpy",
-	"NKh0Tdkznw4MmLQlXhO+DNpQw+xAvWpqVFrUEvwRFh9MAC5o0HfyAIM0SOuvb7G7+gz9I5NoQWSBBJlT",
-	"Ex31y20OHa+v4qLeA141q211y/UoByVtzyg/a/0Up7mS0lj5OnUJEpAZeKJskClkrNJaUPtCZg3EGZMz",
-	"EZTjLqo+JEbfxXob9HczxNBuYtYBw8PFuTcGDvUgZ4D3+DLBZRk6UeGZfNPEVhT0EbmOOR3oDhkbehPH",
-	"6MhqylRBnKJnY/R7++fReIx+36OwjchXC/XjWY/H60TXwdbaXheE5myxbaGfzahbozPilBtRAyFt14ec",
-	"MWGPvYGhjGZlMyPsnOskpCBXRZuZRtnGNXCslEBIgN3Cmwrvdk6ugPZDAl12aiFEmTEkOrx09PiPIZmQ",
-	"sTpEWf48QwlHzROST1KWfXUWpF+McrzU8NdHTdGLsfpFuzHI7aWX6Hly9OzJ8/F2HdiI0PEcQAu2QBWm",
-	"SwfME4S1a3qs5TNrpElmoYZKUirBptWUzTlttmHWdFOIkt9dAb8isAhnkK7gwqbahqskJ+cCqPAu1tCo",
-	"jM1hbFrOJDpu0i2mmDIhLpbGhggYt95l7bHfoPN66yRw4LUoQNc2Ur7qEJ7sBjVX0WeF1HDs2PSyjjQH",
-	"ra9eZEvjqwVtxwNvAdrZhD9UukY9DpshGnzv4iFOqJG8VGtkBWSXW4OtbUQ2HHbNWFURaYw+DlcKvHa0",
-	"+rsbjQ1Jzk5mPOaOBcjJZLQhR5jmNmTCUM7iYVhQPt9wLHb8xBDVzWYCYplzMi8kMiO09USt1TQaFuBQ",
-	"5AFCXsQSuDolESFeIkvY4AKsbvejxNMSjtF54qoPxCFl8mDGGpqfJ+gff/v71viSfuqW9tsLEmFr/axY",
-	"5SYIv1OU9BKWO8ZI46ksMnfhP592A36ls01sNtPs+Dkd6CjauewG0+7ZNsDkAysD3koFEudY4gDitAGP",
-	"zn76FknM5yAFcoNPEFS1XHZDCDPChUSuKqFLhUpihEOv1/IiUxLMpCN3zdr5na9MFQHB3IXo+6d8X2JC",
-	"kZZqLlhEKjy3wVLMAWWN1AJASMZDJSg7ZNFvnZLWa7j3Qwd8MG90F4Slt+I6904km9MxEFZyXSs2mM6Y",
-	"EYkoW4yCmwMXoVv3uTou93Dm3+R51R0C3FJqZcb10t/BKqYKUzIDEUkIaua1MBx+BJdB32gZGlLT5YBW",
-	"V/TU/rQhpdXwdTMtiSj6udIlppcRNR33B7f6d24jHVD7PH6HCnvktYGR9lEl1Il93GOJUBcd69xfNPQy",
-	"5DARIQnNJDIDwvxBYXERm0DJCAVkyPuy04w3wlP9n0PNBJGML9s6wTb4PNBaqfEyHDrqCO+BUxkhHsgk",
-	"liXK+0BJdcTJHHLQ7Ks0anftF+1BNHW4CeJ0P0GmveTCdnPfMl/7slnD6FH3pSBMLcEuCTxbfRDgVKD5",
-	"jtsDl08bvoE2BRfYQbfOdJhbYXNpgbl82HFoAn9rNDHsn7RltYrIOKvQeJQc06Ysw0zpwpLDg4t/IrAI",
-	"arBVddRJK2Nb1+cizbqKVDHLzurI+6sXM2NCBLxH2YPDHwSaYwn9rLp3BUzWKzGZM7Url+oIbWt7op9R",
-	"tNAlokSn9WguBubwQ3rV0EyrXx1aLdY8z3co1UmNLjPG1XDqIxSxhL+Vh7H6m10jTLvWM1ekLMnGGM8Q",
-	"23/1UNGUs7JbaAbDJU6EEQ+OnIOmSK6T3o1oRufzb+E9NSpIPB3CiLnnPURuKeDYe51Gn4ruWq6xt/oL",
-	"u629WJzxoO0+Lc62lGnV19zFN9yoWrzrs/6oZOF3BjsPK/XO7cFsJbG+vSUlcMVE//tpfPACH8w+f3n+",
-	"9OZ3Ie4zKYuuxgFsopTG/E8TGz71IVhbD0WD0v0jiHAxjk0Z7GSLxONRPl9zl7RMJD5l5g5CuJcUXg9G",
-	"WZe2d8BY/IizMmJ9WMr6gzCFLWc/fYvU4LSTJ98y+2qoye3Lrho8WlgIv7nGmSyXrhjJ1rUo36KhJq7k",
-	"U0aAs8KKaeUjiV7lkvWvGAXRSvX1YJSeVoNyYzarE0QZHhyYDyhHfGuLETv1O3er2GmNvbC42cHX2GX/",
-	"jnFWr125BPl5kqLz5NkY/T589Urp2XDZKNMphZ24uMbKB93plQWmMl5UiMUl5MoITVHWVE2JJbmC0eCL",
-	"Enpye0YLVm8FRljDmhZORD5oJX4Lle3Z/nV83YOHehtJPrBG6t4KCaKlAfekWkzG/aKEmYzXfdvcOjbZ",
-	"9SFVsYpEbIVXzx3poGRriPAnX5h9T27I/fgbu9Wrb7LONnguvI1c7Te662rC4/nnn3x92aDqwqhp1OZd",
-	"h8QTb3nlzDhMJjxtFwydqZfn361s1VSKB9J6tszUWhQiVAA0LP5zJ3xuqmv92Zd+9bf+A6GNVOprJoGj",
-	"8fh4PEY/nb06QZgioL2KZiExl2jBcS3MJdiK5JTMi4DJBEaCtmbK0ycvtpYpq+l3fGvVC9FT6ABjAAjm",
-	"TlfDiVx+VKxpJQxgbnCq+VVrKvOTn6CQsjaBWHZJ2t4D9r+++8ACXy8InV8IcLcynPityf/A0lz1J3TG",
-	"AhbtFfClLAidt2H+HItiyjA3pRLql4ldYeLvsOVshJT9jwg1VasYmc0j7ZGiR5OXjSwYJ7/oXgXH6Bvz",
-	"9B9/+/vkK8T4OdVvmVJQdRqz/OT9u49n6NAeZIIESDFCuqrC9A748O0r9OLps/9GrvxghM5IBe3DJ0+e",
-	"vFB0pPyDX+zvJqdwTpVXLkzKAktUMSHRxDe7mCCt4U6QMtDQZMXFnqApzi4RFvYN++OMcVQxDqNz+kYZ",
-	"/EZRE0aRQo0x+rUK1blLgFz3KZhcH+gfJ8dIuZfovBmPn2Qu3566Vgqpu9Bjn2s303oWWYHpHOwqhJ7T",
-	"yfUBbnIiJ3pNc4O+RankmJSIQ8Z4bmqqiBydU1+GcZz8bDDs6+rQy/enHR4/To6cvYtrkhwnT0bj0RMd",
-	"h5WFJudDvbz6a24ErofFaZ4cJwr2+qa9fqdtp/IprMLaIYe+XclNOmisvbf4eaWfxuPxeEMvjd16aLS9",
-	"BwJdNN5QyYmSwPqJrTcNz+c32OnKoUzhqsJ8qUPPTGfaFgWWKaKwACFNcYaW73gutPBZCgmVkjuWrnRa",
-	"COd6skOTmTrUN7ZsnIeJAIJ+MANeuYyWrSr6huXLvcHNX7C/6QtQyRu4uUd89dddjzGUWBe1aYd8P3gj",
-	"Shg4nWzzqI+c0NHdAL5CObMSopNXVTv5uoNbKxOEwa5lsYSaCpIuum12uoPxLybudqNR3gQw/r6RGjA7",
-	"c6RtgGRYbAiVsEyCPBCSA676WGtDN4Ri3RMo2BdnM6E8DRWqmfqeu+NSz6QjPhquKcLoFyFzNFPgQIuC",
-	"CUB1p+6owFdgbmnnGkwj9AFqwMrhVUrACG59P1tp3dEdcd2xGqNi97UvFX0QwZvGjVRluxl31ZsW04aU",
-	"8oBQgUieIlerk7qwX4qsBkqRdhpS5C+fpshUvqZIJ7V0cXCguZQ1nSOdmI7Gj0PXSdZqE5QB6irKcmQM",
-	"bmzOgq5w2UBseQGYZ0WyQyOo+1RcnVxNQBS+dr7D3bnGTpWi6RLZW5qWymclGP8opKwsOR9+IflNlKbf",
-	"gkv77ErRp6+TBwBvTMuYw+0Duu8o+Ls93o7u3wzHVCyAC3SeLIqlLtXRV9AJnX9tmzJtw4e27bIiIFMU",
-	"1d8VA7czLvrO3vbI1+pVF9qUJZ4qg9d0Z9sWGVtx8+yCAQ/vQc2ZhyKzjyCtuD5BCnKIQ8WuQChtGCEh",
-	"p7XsJvTbPe2Vu72vcPuhaaMRt09f6uf/4oz/PUiEkQ2zKzXk+oz43g90GGIstAdhxqwRx8wH/fxfHDMf",
-	"Cx27di15GnmiCzUyJYtmauu6LweHWSNAhx8YzQYykYV/DFdw5QrC56EbJm/UY6TklUAT894kRRNrReo/",
-	"TbhB/aktqckJyrHEaPLlXIfXz5P0PCHmH1dueJ7cTHSojugLv5P/nNjaJBMSwXQ5UmvgfDkxZSo2kKc8",
-	"gBP1RICcmPYlOgQCbRwKz7Gh4j6VfdTvvjGHXaMybXoVgHNt6lnb63ss5IF+4+D0dcwEe/L4NiaYhGtp",
-	"IB90awJOzDrxmRf3I6j5FfADnUcx5ODbw5irTsbryEdoQvKJIkRMEcgsRw6fJ2jSg9YEcRBN5eOzZIeI",
-	"Q9uPKOqSvHWtZO7E93eprjHNI7YVQcTqZtYRak60D2SambxdRzgqyRXocOZgO9qgwJvROZRgklx9VLzW",
-	"v7+1NYH7ENwBV/yDNhr24oubqRA2Hp+hcaq7qVElOVwL2kbYBEhctBqX0cIlJFnTaMzk9uBK1wvVBXMN",
-	"r5zqyDDnRPGd9S59DNe1FDFB36i7y3gWadwc6fCyP3u820Ol1yWmUzSyvWlMp9XKdke9n4Vxr/7aBroV",
-	"LmGxb6MVd+eGH/Clbv5ncwG4jYNsJfy6idsTuiUmDIsfnqqx/44fbsKS7tpIKMJolGEyvXaC3QcIU3vH",
-	"3VpkhuEXpCw1o69o3tvECFmnn0AsoOJ7DtwjV/g1Iozh9rmfCHywg0Cq444FW5hrroo9EBHDTRsbldxs",
-	"3Lx3g35F88Zdnd6fgeNOtQ/stHPFKHstFBX0PE0z1ve9Hv93V2OumGRb6yR9ITK7uITADQ7IHz97dvQi",
-	"RU8em7xAaiLGl7BEBZQ5glKAvtaxc/2q3t7tNNzR3njZ09c6ofyAc9ibesMuETBCP/sCMQN4DUtjGHFd",
-	"FIIvQVj+LnNh7kmY2/Vq6HYp6lYyFWNxeeqEwOEX+9fNoStfjonX7q39ndMwnY9c3GuopLvJiIhW59wH",
-	"bs90n0KdzhZtZwI1u8uyWND6PJEu/nYq0t5NMJrT4dhz1FCponDpn28S6B/coIfLoAU/k+Ll3G8il9S9",
-	"XB0gFwe0/fh9Zq54DcQw7bGxmn9imq5MUjRptzbRBDgxRKojJ7rd1gi9Zjahq8NVnSyMstlMJtilYNyz",
-	"c2p3edKOtNlNM4bJArh9mQjdRY/OSqKEX+cmhHpU4RyM40ikqSOgTCK4JqLlGCMWz2mFl5pHemU/IT36",
-	"ob3jcg+1H50uiw+sq3rL9kngG5g3FD3StyGR63XwlXKq9BdNHvmeB1/txewxs7W2fqo/8NE2/EGPOvos",
-	"a6RRZwp5Qm9Kj+7eyscckL4b+siK0WlPJTLe/kBz4F9tV4L9T9HElaB7u6MEv1hi3pi5bYnsDlpwuzTt",
-	"frLpIaRgVGG6Hjr7Sfp2WvLsquFCiDpcYnoZT+z8GdPLf+PrLrk6ypTG6gYmbcHXFjSucqPGU5wXO/0A",
-	"40ZM2/btn77+snvLNmR62KPuxfSwc20wPRxgd3ZcP/irpKFs1or1l/PlBW/og4V2t+lydzv5gXV5d9no",
-	"R+hOjD1lQaZspAIrEwkRU9Nui+/0p8t06f6+SgUxV/6pr99m3GxkYncysRk5hhas0Y1zdP28rhY1d0VN",
-	"c8LO8xJmErFmA8V5WWF+DWpuD7WOtNhaZBUlz185pT+MBvamch0yNSbNxUj71ac5DJUDa3AfVLjZ63Eg",
-	"bptyelAf1beNaD3UjbdoorPIRiSDP5rq+1iEp/Pfefht+M1rbTPutxTzrHPxfAoFse6hoeTbE/AXc8fk",
-	"ZlPFlnxH7yJE0uC3Vv3XIeOfWvU3k3Fj/VnRVLadXMW0cDTNtz5HUL+PMHJ7sXL7h2zXYrk3/y/k53sF",
-	"/9SWkuiabgV99Eh3Ulr5Vom7/+uK20y0wjRa0s6vxthwNYhXSqZ6OlC0fTlitREfyZy+a2QyKFtonG+r",
-	"pk0Zkh79EeTBK395b0N90N1h/S3jc3CVAvp09mZdL7tlz70te2hs15hh8NHfM7w3GnVLxEqnzON93bHC",
-	"FTpN28bQFV6iU5Szr2OQG2bkK6o4pXtLS/lWP9vFyfoH+37tiogN+LTMY2r+HpR37J3c5PjT557C5DgH",
-	"hO1NVpM+3pGlHH0GbHHNbVoI6fk3W4BnZsivmEh25t6+0sjmRPtg3DeUs7IC23jH31s1UE29PjEldOZz",
-	"lWK0jaNNK6ctfvuZ/QbmPbnW7sObD+pY975rev9ZXY2lETqVwqIGEYFEwRbUlMasVkcHucxMEuAxi8WW",
-	"ybZWQn6AK3bpEXtvlZBqkXzfYEQLxmVRghADIcb1PmIQM6kIEbfrDanYDh33WHTx+NmzYDPsSJOOHT69",
-	"ouf4tUsoLABjWal9UMk3MCf600A2vYSp6Yd/ovNB2rw22UYd23j/8uzVd3ctNrPUM7D02BPRPXHca87q",
-	"ej8cp6bqf5rjtmCKG9Z7Bcf4AShV2eIOIHsolWQLNMNcqQIiv0ZvGWLU5Dwnpq3OJEW4FMzeSegkOhdY",
-	"KC/ThXK3Z8c8KiJ3HF/WNdD8DviIhKJse6BNwYu4YAtF0H4rNbT/fNRmUOxqNWSHxkxAXn9cdWoSdmbV",
-	"PwjEFvQEPR2/QBLK0nZvMJ/voTqW7ya5kxjt+yZtp6BPnxVZuWZAnz4r5BsGMGTZ8DI5Tg5xTQ6vjrRI",
-	"sFv40t5Gt25Y6n8yNeKdH/x2u7+5UEvnN1spe/P55v8CAAD//w==",
+	"VhaQI1Qb7JjhUkAaEI2C4csLARmjeT88sjWooq0rIYLxnBfjaIBmYKjlrRJHO9JY1DupOWGcyGXEroUS",
+	"IuGXsPfhX+jMvJnMvgNcyiJ0HJwrCRvEwJNxF4p/fP50Gxw1JUxhJ2MhBPsfAXLxZ9aEPOXglJfEWMXe",
+	"aHIkqFRN2bOeDgyYtCFeE74MmlDDzEC9amo0WtQQ/BEWH0z8LWjPd9IAgxRI665vMbv6/Pwjk2hBZIEE",
+	"mVMTHPXLbY4cr6/igt4DXjWrbfXK9SgHJW3OKDdr/RSnuRLSWLk6dQkSkBl4okyQKWSs0kpQu0JmDcQZ",
+	"kzMRFOMuqD4kRN/FehvzdzPE0G5C1gG7w4W5N8YN9SBnf/f4MsFlGTpR4Zl808RWFPQRuY45HecO2Rp6",
+	"E8foyCrKVEGcomdj9Hv759F4jH7fo7CNyFcL9cNZj8frRNfB1tpeF4TmbLFtoZ/NqFujM+KTG1EDIWXX",
+	"h5yxYI+9faFsZmUyI+x86ySkH1dFm5lGmcY1cKyUQEiA3cKZCu92Tq6A9iMCXXZqIUSZsSM6vHT0+I8h",
+	"mZCxOkRZ/jxDCUfNE5JPUpZ9dRakX4xyvNTw10dN0Yux+kV7McjtpZfneXL07Mnz8XYd2IjQ8RxAC7ZA",
+	"FaZLB8wThLVneqzlM2ukyWWhhkpSKsGm1ZRNOW22YdZ0U4iS310BvyKwCCeQruDCZtqGqyQn5wKo8B7W",
+	"0KCMTWFsWs7kOW7SLaaYMiEulsaGCNi23mPtsd+g83rrJHDgtSBA1zZSruoQnuzGNFfRZ4XUcOzY7LIO",
+	"NAetr15gS+OrBW3HAW8B2tmEP1S6Rj0OmyEafO/CIU6okbxUa2QFZJdbY61tQDYcdc1YVRFpjD4OVwq8",
+	"drT6uxuMDUnOTmI85o0FyMkktCFHmOY2YsJQzuJRWFAu33AsdtzEENXNZgJiiXMyLyQyI7T1RK3VNBoW",
+	"31DkAUJexPK3OiMRIV4iS9jgAqxu90ziaQnH6DxxxQfikDJ5MGMNzc8T9I+//X1reEk/dUv77QWJsLV+",
+	"VqxyE4PfKUh6CcsdQ6TxTBaZu+ifz7oBv9LJJjabaXZcI9w0uT5Qow+uMFczC/Wasau/WZ65180Pb0oB",
+	"iwI4JJ9j/qXdgj1X2gXJBlB+YGXAyalA4hxLHMC33g76+NO3SGI+BymQG3yCoKrlsht4mBEuJHK1DF3i",
+	"VYImHLC9lheZEnwmiblrrs/vfGWqCAjmLrDfP+X7EhOKtDB0ISZS4bkNsWIOKGuklhtCMh4qXNkh937r",
+	"RLZew70fOuCDObG7ICy9FbO6dyI5oI5dsZIhWzHddJ6NSETZYhTcHLi43rqr1vHUh8uMTQ5b3SHALQVa",
+	"ZlwvaR6sfaowJTMQkTSiZl4Lw+FHcHn3jQalITVdRGhVTM9amDaktIZB3UxLIop+hnWJ6WVEu8fdyK1u",
+	"odtIB9Q++9+hwh55bWCkfdQWdUIm91hY1EXHOvcXDb0M+VlESEIzicyAMH9QWFzEJlAyQgEZ8r7sNOON",
+	"8FT/51AzQSTjy7a6sA1ZDzRyarwMR5w6wnvgVEaIB/KPZYnyPlBSHagyhxw0+yqN2l37RXsQTR1ugjjd",
+	"T2xqLxm03by+zFfMbNYwetR9KQhTgbBL2s/WLAQ4FWi+4/bAZeGGb6BN3AV20K1OHeaN2AxcYC4frRya",
+	"9t8ahAy7NW0xriIyzio0HiXHtCnLMFO6aObwmOSfCCyCGmxVHXWS0dhWA7oAta49Vcyyszrybu7FzJgQ",
+	"AadT9uDwB4HmWEI/F+89CJMrS0y+Te3KZUhC29peHsAo0i6EMn+ExDQXAzP/Ib1qaKbVrw6tFmue5zuU",
+	"6qRGlxnjajj1gY1YmYCVh7GqnV0DU7tWQVekLMnG0NAQ23/1UNFEtbJbaAbDJU6EEQ+OnIOmSK6TFI5o",
+	"Rhcq2MJ7alSQeDqEEfPqe4jcUvax9+qOPhXdtchjb1Ubdlt7sTjjsd59WpxtAdSqr7mLb7hRtXjXZ/1R",
+	"ycLvDHYeVqqk24PZ+mN950tK4IqJ/vfT+OAFPph9/vL86c3vQtxnMh1djQPYBDeN+Z8mNurqI7e2iooG",
+	"pfsZiHAJj8007GSLxMNYPs1zl2xOJD5l5g5CuJdLXg9GWZe2d8BY/IizMmJ9WMr6gzDlMB9/+hapwWkn",
+	"vb5l9tVQk9uXXTV4tLAQfnONM1kuXQmTrYZRvkVDTVzJZ5oAZ4UV08pHEr16J+tfMQqilerrwSg9rQbl",
+	"xiRYJ4gyPDgwH1DE+NaWMHaqfu5W6NMae2Fxs4Ovscv+HeOsXtZyefXzJEXnybMx+n34wpbSs+FiU6Yz",
+	"ETtxcY2VD7rTKwtMZbwUEYtLyJURmqKsqZoSS3IFo8HXK/Tk9owWrN4KjLCGNS2ciHzQ+v0WKtuLBNbx",
+	"dQ8e6m0k+cDSqnurP4hWFNyTajGJ+osSZjJeLW5T8tgk5YfU0ioSsYVhPXekg5KtIcKffDn3Pbkh9+Nv",
+	"7Fblvsk62+C58DZytd/orqskj6etf/JlaYOKEqOmUZuuHRJPvOVFNeMwmfC0XTB0pl55wG7Vrqa+PJDW",
+	"s9Wp1qIQobqhYfGfO+FzUznsz75irL/1HwhtpFJfMwkcjcfH4zH66eOrE4QpAtqrgxYSc4kWHNfCXJ2t",
+	"SE7JvAiYTGAkaGumPH3yYmtxs5p+x7dWvRA9hQ4wBoBgboI1nMjlmWJNK2EAc4NTza9aU5mf/ASFlLUJ",
+	"xLJL0nYssP/1PQsW+HpB6PxCgLvL4cRvTf4HlqZBAKEzFrBor4AvZUHovA3z51gUU4a5qbBQv0zsChN/",
+	"8y1nI6Tsf0SoKXbFyGweaY8UPZq8bGTBOPlFdzg4Rt+Yp//4298nXyHGz6l+y1SQqtOY5Sfv3519RIf2",
+	"IBMkQIoR0sUYpuPAh29foRdPn/03clULI/SRVNA+fPLkyQtFR8o/+MX+bnIK51R55cKkLLBEFRMSTXyL",
+	"jAnSGu4EKQMNTVZc7Ama4uwSYWHfsD/OGEcV4zA6p2+UwW8UNWEU6coAQ71KJ+rcJUCuuxtMrg/0j5Nj",
+	"pNxLdN6Mx08yl29PXQOG1F0Dss+1m2k9i6zAdA52FULP6eT6ADc5kRO9prl336JUckxKxCFjPDelWESO",
+	"zqmv3jhOfjYY9uV46OX70w6PHydHzt7FNUmOkyej8eiJjsPKQpPzoV5e/TU3AtfD4jRPjhMFe30/X7/T",
+	"NmH5FFZh7ZBD3+TkJh001t52/LzShePxeLyhA8dunTfajgWB3htvqORESWD9xJaphufzG+z08lCmcFVh",
+	"vtShZ6YzbYsCyxRRWICQpjhDy3c817UnYikkVEruWLrSaSGc68kOTWbqUN/zsnEeJgII+sEMeOUyWrYY",
+	"6RuWL/cGN38t/6YvQCVv4OYe8dVfdz3GUGJdC6cd8v3gjShh4HSyzaM+ckJH9xD4CuXMSohOXlXt5OsO",
+	"bq1MEAa7lsUSaipIuui22ekOxr+YuNuNRnkTwPj7RmrA7MyRtm2SYbEhVMIyCfJASA646mOtDd0QinUn",
+	"oWA3nc2E8jRU32bqe+6OSz2TjvhouKYIo1+EzNFMgQMtCiYA1Z26owJfgbnbnWswjdAHqAErh1cpASO4",
+	"9a1upXVHd8R1x2qMit3XvsL0QQRvGjdSle1m3FVvWkwbUsoDQgUieYpcrU7qwn4pshooRdppSJG/spoi",
+	"UzCbIp3U0jXFgZZU1nSO9G86Gj8O3UJZq01QBqirKMuRMbixOQu6wmUDseUFYJ4VyQ7to+5TcXVyNQFR",
+	"+Nr5DnfnGjtViqZLZO92WiqflWD8o5CysuR8+IXkN1Gafgsu7bMrRZ++Th4AvDEtYw63D+i+o+CvBHk7",
+	"un+fHFOxAC7QebIolrpUR19cJ3T+tW3ltA0f2rbLioBMUVR/VwzczrjoO3vbI1+rN2RoU5Z4qgxe09Nt",
+	"W2Rsxc2zCwY8vAc1Zx6KzM5AWnF9ghTkEIeKXYFQ2jBCQk5r2U3ot3vaK3d7X+H2Q9N8I26fvtTP/8UZ",
+	"/3uQCCMbZldqyHUn8R0j6DDEWGgPwoxZI46ZD/r5vzhmzgodu3aNfBp5ogs1MiWLZmrrupsHh1kjQIcf",
+	"GM0GMpGFfwxXcOUKwuehiylv1GOk5JVAE/PeJEUTa0XqP024Qf2pLanJCcqxxGjy5VyH18+T9Dwh5h9X",
+	"bnie3Ex0qI7oe8KT/5zY2iQTEsF0OVJr4Hw5MWUqNpCnPIAT9USAnJimJzoEAm0cCs+xoeI+lZ3pd9+Y",
+	"w65RmTa9CsC5NvWs7fU9FvJAv3Fw+jpmgj15fBsTTMK1NJAPujUBJ2ad+MyL+xHU/Ar4gc6jGHLwTWXM",
+	"DSnjdeQjNCH5RBEipghkliOHzxM06UFrgjiIpvLxWbJDxKHtYhR1Sd66BjR34vu7VNeYnhPbiiBidTPr",
+	"CDUn2gcyzUzeriMcleQKdDhzsB1tUODN6BxKMEmuPipe69/f2prAfQjugCv+QRsNe/HFzVQIG4/P0DjV",
+	"PdiokhyucW0jbAIkLlqNy2jhEpKsaTRmcntwpeuF6oK5NllOdWSYc6L4znqXPobrOpGYoG/U3WU8i7R7",
+	"jvSF2Z893m290ust0yka2d5qptOhZbuj3s/CuFd/bQPdCpew2LfRirtzww/4UrcMtLkA3MZBthJ+3cTt",
+	"Cd1IE4bFD0/V2H/HDzdhSfd6JBRhNMowmV47we4DhKm9Gm8tMsPwC1KWmtFXNO9tYoSs04YgFlDxrQru",
+	"kSv8GhHGcPvcTwQ+2Hgg1XHHgi3MNVfFHoiI4aaNjUpuNm7eu0G/onnjblzvz8Bxp9oHdtq5YpS9FooK",
+	"ep6mhev73pcB7q7GXDHJto5L+kJkdnEJgRsckD9+9uzoRYqePDZ5gdREjC9hiQoocwT+Zviu9at6e7fT",
+	"cEd742VPX+uE8gPOYW/qDbtEwAj97AvEDOA1LI1hxHVRCL4EYfm7zIW5J2Fu16uh26WoW8lUjMXlqRMC",
+	"h1/sXzeHrnw5Jl67t/Z3TsN0Po1xr6GS7iYjIlqdcx+4/ai7G+p0tmg7E6jZXZbFgtbniXTxt1OR9m6C",
+	"0ZwOx56jhkoVhUv/fJNA/+AGPVwGLfhxFS/nfhO5pO7l6gC5OKDtx+8zc8VrIIZpj43V/BPTq2WSokm7",
+	"tYkmwIkhUh050V26Rug1swldHa7qZGGUzWYywS4F456dU7vLk3akzW6aMUwWwO3LROjme3RWEiX8Ojch",
+	"1KMK52AcRyJNHQFlEsE1ES3HGLF4Tiu81DzSK/sJ6dEP7R2Xe6j96DRnfGBd1Vu2TwLfwLyh6JG+DYlc",
+	"r4OvlFOlv4PyyPc8+GovZo+ZrbX1U/1ZkLZPEHrU0WdZI406U8gTelN6dPdWPuaA9N3QR1aMTnsqkfH2",
+	"B5oD/2q7Eux/wCauBN3bHSX4xRLzxsxtS2R30ILbpWn3Q08PIQWjCtP10NlP0rfTkmdXDRdC1OES08t4",
+	"YufPmF7+G193ydVRpjRWNzBpC762oHGVGzWe4rzYaSMYN2LabnH/9PWX3Vu2IdPDHnUvpoeda4Pp4QC7",
+	"s+P6wV8lDWWzVqy/nC8veEMfLLS7TZe728kPrMu7y0Y/XXdi7CkLMmUjFViZSIiYmnZbfKc/eKZL9/dV",
+	"Koi58k99/TbjZiMTu5OJzcgxtGCNbpyj6+d1tai5K2p6GnaelzCTiDUbKM7LCvNrUHN7qHWkxdYiqyh5",
+	"/sop/WE0sDeV65CpMWkuRtpvRc1hqBxYg/ugws1ejwNx25TTg/qovm1E66FuvEUTnUU2Ihn8qVXfxyI8",
+	"nf86xG/Db15rm3G/pZgfOxfPp1AQ6x4aSr49AX8xd0xuNlVsyXf0LkIkDX6h1X9TMv6BVn8zGTfWnxVN",
+	"ZdvJVUwLR9N863ME9fsII7cXK7d//nYtlnvz/0J+vlfwT20pia7pVtBHj3QnpZUvnLj7v664zUQrTKMl",
+	"7fxqjA1Xg3ilZKqnA0XblyNWG3FG5vRdI5NB2ULjfFs1bcqQ9OgzkAev/OW9DfVBd4f1t4zPwVUK6NPZ",
+	"m3W97JY997bsobFdY4bBmb9neG806paIlU6Zx/u6Y4UrdJq2/aQrvESnKGdfxyA3zMhXVHFK95aW8q1+",
+	"touT9c/8/doVERvwaZnH1Pw9KO/YO7nJ8afPPYXJcQ4I25usJn28I0s5+gzY4prbtBDS82+2AD+aIb9i",
+	"ItmZe/tKI5sT7YNx31DOygps4x1/b9VANfX6xJTQmY9citE2jjatnLb47R/tlzPvybV2n+t8UMe69zXU",
+	"+8/qaiyN0KkUFjWICCQKtqCmNGa1OjrIZWaSAI9ZLLZMtrUS8gNcsUuP2HurhFSL5PsGI1owLosShBgI",
+	"Ma73EYOYSUWIuF1vSMV26LjHoovHz54Fm2FHmnTs8MUWPcevXUJhARjLSu2DSr6BOdFfFLLpJUxNP/wT",
+	"nQ/S5rXJNurYxvuXH199d9diM0s9A0uPPRHdE8e95qyu98Nxaqr+Fz1uC6a4Yb1XcIwfgFKVLe4AsodS",
+	"SbZAM8yVKiDya/SWIUZNznNi2upMUoRLweydhE6ic4GF8jJdKHd7dsyjInLH8WVdA83vgI9IKMq2B9oU",
+	"vIgLtlAE7bdSQ/vPR20Gxa5WQ3ZozATk9SdZpyZhZ1b9g0BsQU/Q0/ELJKEsbfcG89UfqmP5bpI7idG+",
+	"b9J2Cvr0WZGVawb06bNCvmEAQ5YNL5Pj5BDX5PDqSIsEu4Uv7W1064al/idTI975wW+3+5sLtXR+s5Wy",
+	"N59v/i8AAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

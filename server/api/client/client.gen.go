@@ -142,16 +142,16 @@ func (e Phase) Valid() bool {
 
 // Defines values for ProductSigning.
 const (
-	Offline ProductSigning = "offline"
-	Server  ProductSigning = "server"
+	SignedByServer  ProductSigning = "server"
+	SignedElsewhere ProductSigning = "offline"
 )
 
 // Valid indicates whether the value is a known member of the ProductSigning enum.
 func (e ProductSigning) Valid() bool {
 	switch e {
-	case Offline:
+	case SignedByServer:
 		return true
-	case Server:
+	case SignedElsewhere:
 		return true
 	default:
 		return false

@@ -1,0 +1,155 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/labstack/echo/v4"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/server/audit"
+	"github.com/waxwing-ota/waxwing/server/auth"
+	"github.com/waxwing-ota/waxwing/server/conductor"
+	"github.com/waxwing-ota/waxwing/server/fleet"
+	"github.com/waxwing-ota/waxwing/server/release"
+	"github.com/waxwing-ota/waxwing/server/release/build"
+	"github.com/waxwing-ota/waxwing/server/rollout"
+	"github.com/waxwing-ota/waxwing/server/store"
+	"github.com/waxwing-ota/waxwing/signing/repository"
+	"github.com/waxwing-ota/waxwing/signing/trust"
+)
+
+var (
+	errCrossOrigin = errors.New("this request came from another site and was refused")
+	errInUse       = errors.New("still in use")
+	errBusy        = errors.New("too many event streams are open; close some and try again")
+	errPageToken   = errors.New("this page token is not one that this server gave out; begin with the first page")
+)
+
+// kinds lists what errors mean to a client: the first that matches counts. Errors of this list are written for people and
+// shown as they are; any other is an internal error, logged and not shown.
+func kinds() []problemKind {
+	return []problemKind{
+		{http.StatusUnauthorized, "not-signed-in", "Not signed in", []error{auth.ErrMissing, auth.ErrInvalid, auth.ErrExpired}},
+		{http.StatusForbidden, "forbidden", "Not allowed", []error{auth.ErrForbidden, errCrossOrigin}},
+		{http.StatusRequestEntityTooLarge, "too-large", "Too large", []error{firmware.ErrTooLarge}},
+		{http.StatusServiceUnavailable, "busy", "Busy", []error{errBusy}},
+		{http.StatusConflict, "conflict", "Conflict", []error{
+			release.ErrConflict, auth.ErrLastAdmin, store.ErrExists, store.ErrConflict, repository.ErrExists, errInUse,
+			conductor.ErrBusy, conductor.ErrState,
+		}},
+		{http.StatusNotFound, "not-found", "Not found", []error{store.ErrNotFound, fleet.ErrUnknown, fleet.ErrGroup, fleet.ErrTokenUnknown}},
+		{http.StatusUnprocessableEntity, "corrupt", "Damaged or not genuine", []error{
+			firmware.ErrCorrupt, trust.ErrUntrusted, trust.ErrMismatch, trust.ErrExpired,
+		}},
+		{http.StatusBadRequest, "invalid", "Invalid request", []error{
+			release.ErrInvalid, firmware.ErrMalformed, repository.ErrInvalid, auth.ErrScopes, audit.ErrToken,
+			build.ErrEmpty, errPageToken, fs.ErrInvalid, fleet.ErrInvalid, fleet.ErrLabelUnknown, rollout.ErrSpec,
+		}},
+	}
+}
+
+type problemKind struct {
+	status int
+	name   string
+	title  string
+	of     []error
+}
+
+// problemOf is the one place where errors become HTTP.
+func problemOf(err error) Problem {
+	var offset *release.OffsetError
+	var tooLong *http.MaxBytesError
+	var he *echo.HTTPError
+	switch {
+	case errors.As(err, &offset):
+		p := problem(http.StatusConflict, "wrong-offset", "Wrong offset", err.Error())
+		p.Offset = &offset.Want
+		return p
+	case errors.As(err, &tooLong):
+		return problem(http.StatusRequestEntityTooLarge, "too-large", "Too large",
+			fmt.Sprintf("the body has over %d bytes", tooLong.Limit))
+	}
+	if fields := contractErrors(err); fields != nil {
+		p := problem(http.StatusBadRequest, "invalid", "Invalid request", "the request does not fit the contract, see /openapi.yaml: "+fields[0].Detail)
+		p.Errors = &fields
+		return p
+	}
+	for _, k := range kinds() {
+		for _, of := range k.of {
+			if errors.Is(err, of) {
+				return problem(k.status, k.name, k.title, err.Error())
+			}
+		}
+	}
+	if errors.As(err, &he) {
+		name := strings.ToLower(strings.ReplaceAll(http.StatusText(he.Code), " ", "-"))
+		return problem(he.Code, name, http.StatusText(he.Code), fmt.Sprintf("%v; the operations are in /openapi.yaml", he.Message))
+	}
+	return problem(http.StatusInternalServerError, "internal", "Internal error",
+		"the server could not do this; its log says why, under this request id")
+}
+
+func problem(status int, name, title, detail string) Problem {
+	return Problem{Type: "/problems/" + name, Title: title, Status: status, Detail: &detail}
+}
+
+// contractErrors returns what of a request does not fit the contract, field by field; nil for any other error.
+func contractErrors(err error) []FieldError {
+	var many openapi3.MultiError
+	if errors.As(err, &many) {
+		var all []FieldError
+		for _, e := range many {
+			all = append(all, contractErrors(e)...)
+		}
+		return all
+	}
+	var request *openapi3filter.RequestError
+	if !errors.As(err, &request) {
+		return nil
+	}
+	field := "body"
+	if request.Parameter != nil {
+		field = request.Parameter.Name
+	}
+	detail := request.Error()
+	var schema *openapi3.SchemaError
+	if errors.As(err, &schema) {
+		detail = schema.Reason
+		if path := schema.JSONPointer(); len(path) > 0 {
+			field = strings.Join(path, ".")
+		}
+	}
+	return []FieldError{{Field: field, Detail: field + ": " + detail}}
+}
+
+// answerProblem is echo's error handler.
+func (s *Server) answerProblem(err error, c echo.Context) {
+	p := problemOf(err)
+	id := c.Response().Header().Get(echo.HeaderXRequestID)
+	p.RequestId = &id
+	r := c.Request()
+	if r.Context().Err() != nil {
+		return // nobody waits for the answer
+	}
+	if p.Status >= http.StatusInternalServerError {
+		s.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "request_id", id, "error", err)
+	}
+	if c.Response().Committed {
+		return
+	}
+	if p.Status == http.StatusUnauthorized {
+		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="waxwing"`)
+	}
+	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
+	c.Response().WriteHeader(p.Status)
+	if err := json.NewEncoder(c.Response()).Encode(p); err != nil {
+		s.Log.Debug("a problem could not be sent", "request_id", id, "error", err)
+	}
+}

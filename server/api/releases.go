@@ -1,0 +1,160 @@
+package api
+
+import (
+	"context"
+	"crypto/ed25519"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/server/release"
+)
+
+// ListProducts implements the operation.
+func (s *Server) ListProducts(ctx context.Context, _ ListProductsRequestObject) (ListProductsResponseObject, error) {
+	products, err := s.Releases.Products(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := ListProducts200JSONResponse{Items: make([]Product, 0, len(products))}
+	for _, p := range products {
+		list.Items = append(list.Items, productView(p))
+	}
+	return list, nil
+}
+
+// CreateProduct implements the operation.
+func (s *Server) CreateProduct(ctx context.Context, q CreateProductRequestObject) (CreateProductResponseObject, error) {
+	var key ed25519.PublicKey
+	if q.Body.PublicKey != nil {
+		key = append(ed25519.PublicKey{}, *q.Body.PublicKey...) // never nil: an empty key is a wrong one, not none
+	}
+	p, err := s.Releases.CreateProduct(ctx, q.Body.Name, key)
+	if err != nil {
+		return nil, err
+	}
+	return CreateProduct201JSONResponse(productView(p)), nil
+}
+
+// GetProductRole implements the operation.
+func (s *Server) GetProductRole(ctx context.Context, q GetProductRoleRequestObject) (GetProductRoleResponseObject, error) {
+	role, counter, err := s.Releases.Role(ctx, q.Product)
+	if err != nil {
+		return nil, err
+	}
+	return GetProductRole200JSONResponse{Metadata: append([]byte{}, role...), NextCounter: int64(counter)}, nil
+}
+
+// ListReleases implements the operation.
+func (s *Server) ListReleases(ctx context.Context, q ListReleasesRequestObject) (ListReleasesResponseObject, error) {
+	all, err := s.Releases.List(ctx, value(q.Params.Product))
+	if err != nil {
+		return nil, err
+	}
+	part, next, err := page(all, q.Params.PageToken, q.Params.PageSize, func(r release.Release) string { return r.Name() })
+	if err != nil {
+		return nil, err
+	}
+	running, err := s.census(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := ListReleases200JSONResponse{Items: make([]Release, 0, len(part)), NextPageToken: next}
+	for i := range part {
+		list.Items = append(list.Items, releaseView(&part[i], running.versions))
+	}
+	return list, nil
+}
+
+// CreateRelease implements the operation.
+func (s *Server) CreateRelease(ctx context.Context, q CreateReleaseRequestObject) (CreateReleaseResponseObject, error) {
+	want := release.Request{
+		Product: q.Body.Product, Version: q.Body.Version, Hardware: value(q.Body.Hardware), Upload: value(q.Body.Upload),
+	}
+	if q.Body.Signed != nil {
+		want.Signed = &release.Signed{Manifest: q.Body.Signed.Manifest, Role: q.Body.Signed.Role}
+	}
+	for _, c := range value(q.Body.Components) {
+		part, err := component(c)
+		if err != nil {
+			return nil, err
+		}
+		want.Components = append(want.Components, part)
+	}
+	r, err := s.Releases.Create(ctx, want, callerOf(ctx).Name)
+	if err != nil {
+		return nil, err
+	}
+	return CreateRelease201JSONResponse(releaseView(&r, nil)), nil
+}
+
+// GetRelease implements the operation.
+func (s *Server) GetRelease(ctx context.Context, q GetReleaseRequestObject) (GetReleaseResponseObject, error) {
+	r, err := s.Releases.Get(ctx, q.Product, q.Version)
+	if err != nil {
+		return nil, err
+	}
+	running, err := s.census(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return GetRelease200JSONResponse(releaseView(&r, running.versions)), nil
+}
+
+// YankRelease implements the operation.
+func (s *Server) YankRelease(ctx context.Context, q YankReleaseRequestObject) (YankReleaseResponseObject, error) {
+	r, err := s.Releases.Yank(ctx, q.Product, q.Version)
+	if err != nil {
+		return nil, err
+	}
+	return YankRelease200JSONResponse(releaseView(&r, nil)), nil
+}
+
+func productView(p release.Product) Product {
+	return Product{Name: p.Name, Signing: ProductSigning(p.Signing), Keys: append([]string{}, p.Keys...), CreatedAt: p.CreatedAt}
+}
+
+// releaseView maps a release. running, when it is known, says how many devices run each version.
+func releaseView(r *release.Release, running map[versionKey]int) Release {
+	v := Release{
+		Product: r.Product, Version: r.Version, State: ReleaseState(r.State), Error: optional(r.Error),
+		Progress:  Progress{Done: r.Progress.Done, Total: r.Progress.Total},
+		Size:      ReleaseSize{Payload: r.Size.Payload, Stored: r.Size.Stored, NewChunks: r.Size.NewChunks, Chunks: r.Size.Chunks},
+		CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy,
+	}
+	counter := int64(r.Counter)
+	v.Counter = optional(counter)
+	if len(r.Hardware) > 0 {
+		v.Hardware = &r.Hardware
+	}
+	if len(r.SignedBy) > 0 {
+		v.SignedBy = &r.SignedBy
+	}
+	if running != nil {
+		n := running[versionKey{r.Product, r.Version}]
+		v.Devices = &n
+	}
+	if r.Manifest == nil {
+		return v
+	}
+	v.Sha256 = optional(r.Digest.String())
+	components := make([]Component, 0, len(r.Manifest.Components))
+	for _, c := range r.Manifest.Components {
+		components = append(components, Component{
+			Name: c.Name, Handler: ComponentHandler(c.Handler), Size: c.Size, Sha256: c.SHA256.String(),
+			IndexSize: c.Index.Size, IndexSha256: c.Index.SHA256.String(),
+		})
+	}
+	v.Components = &components
+	return v
+}
+
+func component(c Component) (firmware.Component, error) {
+	sum, err := firmware.ParseDigest(c.Sha256)
+	if err != nil {
+		return firmware.Component{}, err
+	}
+	index, err := firmware.ParseDigest(c.IndexSha256)
+	return firmware.Component{
+		Name: c.Name, Handler: string(c.Handler), Size: c.Size, SHA256: sum,
+		Index: firmware.File{Size: c.IndexSize, SHA256: index},
+	}, err
+}
