@@ -41,7 +41,10 @@ func dial(ctx context.Context, o Options, broker string, received func(topic str
 		SetOrderMatters(true).
 		SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) { received(m.Topic(), m.Payload()) }).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) { s.end(err) }).
-		SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) { return open(ctx, u.Host, o.TLS) })
+		SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) {
+			conn, err := open(ctx, u.Host, o.TLS)
+			return watched{conn, s.end}, err
+		})
 	s.client = mqtt.NewClient(options)
 	if err := s.wait(ctx, s.client.Connect()); err != nil {
 		s.close()
@@ -119,4 +122,19 @@ func (s *session) reason() error { return fmt.Errorf("%w: %w", ErrOffline, s.err
 func (s *session) close() {
 	s.end(ErrOffline)
 	s.client.Disconnect(250)
+}
+
+// watched tells of the first failed read. paho does so too, but not when it comes right behind the broker's greeting.
+type watched struct {
+	net.Conn
+	failed func(error)
+}
+
+// Read implements net.Conn.
+func (w watched) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if err != nil {
+		w.failed(err)
+	}
+	return n, err
 }
