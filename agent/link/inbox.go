@@ -50,14 +50,14 @@ func (b *inbox) take() (topic string, payload []byte, ok bool) {
 	return topic, payload, true
 }
 
-func (b *inbox) run(ctx context.Context, deliver func(string, []byte)) error {
+func (b *inbox) run(ctx context.Context, deliver func(context.Context, string, []byte)) error {
 	for {
 		for {
 			topic, payload, ok := b.take()
 			if !ok {
 				break
 			}
-			deliver(topic, payload)
+			deliver(ctx, topic, payload)
 		}
 		select {
 		case <-ctx.Done():

@@ -48,10 +48,10 @@ type Options struct {
 	Device    string
 	Brokers   []string // tls://host:port, tried in turn
 	TLS       *tls.Config
-	KeepAlive time.Duration                      // default 5 min
-	Pause     time.Duration                      // before the first new attempt; doubles up to 2 min; default 1 s
-	Deliver   func(topic string, payload []byte) // called from one goroutine of Run
-	Changed   func(connected bool)               // called from one goroutine of Run; may be nil
+	KeepAlive time.Duration                                           // default 5 min
+	Pause     time.Duration                                           // before the first new attempt; doubles up to 2 min; default 1 s
+	Deliver   func(ctx context.Context, topic string, payload []byte) // called from one goroutine of Run
+	Changed   func(connected bool)                                    // called from one goroutine of Run; may be nil
 	Log       *slog.Logger
 }
 

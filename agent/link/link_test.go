@@ -26,7 +26,7 @@ func start(t *testing.T, ca *agenttest.CA, broker string) (l *Link, got chan mes
 	got, online = make(chan message, 100), make(chan bool, 100)
 	l, err := New(Options{
 		Device: "d-1", Brokers: []string{broker}, TLS: ca.Device("d-1"), Pause: 20 * time.Millisecond,
-		Deliver: func(topic string, payload []byte) { got <- message{topic, string(payload)} },
+		Deliver: func(_ context.Context, topic string, payload []byte) { got <- message{topic, string(payload)} },
 		Changed: func(c bool) { online <- c },
 	})
 	if err != nil {

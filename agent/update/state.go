@@ -32,6 +32,8 @@ type Target struct {
 	Release  policy.Release `json:"release"`
 	Window   *policy.Window `json:"window,omitempty"`
 	Health   policy.Health  `json:"health"`
+	// SnapshotFloor is the lowest snapshot of the repository that the policy was made for.
+	SnapshotFloor int64 `json:"snapshot_floor,omitempty"`
 }
 
 // Wish is what the policy says of this device. Without Install nothing is started, whatever Target says.

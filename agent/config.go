@@ -1,0 +1,233 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/waxwing-ota/waxwing/agent/health"
+	"github.com/waxwing-ota/waxwing/firmware"
+)
+
+const maxConfig = 256 << 10
+
+// Config is agent.json; see the package's manual.
+type Config struct {
+	Device           string            `json:"device"`
+	Hardware         string            `json:"hardware"`
+	Fleet            string            `json:"fleet"`
+	Server           string            `json:"server"`
+	Brokers          []string          `json:"brokers,omitempty"`
+	Slots            map[string]string `json:"slots"`
+	Boot             Boot              `json:"boot"`
+	Reboot           []string          `json:"reboot,omitempty"`
+	Probes           []health.Probe    `json:"probes,omitempty"`
+	Mesh             Mesh              `json:"mesh"`
+	PollSeconds      int               `json:"poll_seconds,omitempty"`
+	KeepaliveSeconds int               `json:"keepalive_seconds,omitempty"`
+
+	dir string // of the file
+}
+
+// Boot says how to talk to the boot loader.
+type Boot struct {
+	Kind string `json:"kind"` // BootEnvfile or BootUboot
+	Path string `json:"path,omitempty"`
+}
+
+// Kinds of Boot.
+const (
+	BootEnvfile = "envfile"
+	BootUboot   = "uboot"
+)
+
+// Mesh says how to talk to neighbours.
+type Mesh struct {
+	Interfaces []string `json:"interfaces,omitempty"`
+	Listen     string   `json:"listen,omitempty"`
+	Off        bool     `json:"off,omitempty"`
+}
+
+// Files beside agent.json.
+const (
+	ConfigFile = "agent.json"
+	KeyFile    = "device.key"
+	CertFile   = "device.pem"
+	CAFile     = "fleet-ca.pem"
+	RootFile   = "root.json"
+	StatusFile = "status.json"
+	stateDir   = "state"
+)
+
+// LoadConfig reads and checks a configuration.
+func LoadConfig(path string) (*Config, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	b, err := readFile(path, maxConfig)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w; make one with: waxwing-agent enroll", err)
+	}
+	c, err := ParseConfig(b)
+	if err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	c.dir = filepath.Dir(path)
+	return c, nil
+}
+
+// ParseConfig reads and checks agent.json. Unknown fields are refused: a misspelt one would be silently without effect.
+func ParseConfig(b []byte) (*Config, error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	c := new(Config)
+	if err := d.Decode(c); err != nil {
+		return nil, err
+	}
+	return c, c.check()
+}
+
+// Save writes the configuration into a folder.
+func (c *Config) Save(dir string) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, ConfigFile), append(b, '\n'))
+}
+
+func (c *Config) check() error {
+	var all []error
+	bad := func(format string, a ...any) { all = append(all, fmt.Errorf(format, a...)) }
+	if err := firmware.CheckName("device", c.Device); err != nil {
+		all = append(all, err)
+	}
+	if err := firmware.CheckName("hardware", c.Hardware); err != nil {
+		all = append(all, err)
+	}
+	if u, err := url.Parse(c.Server); err != nil || u.Scheme != "https" || u.Host == "" {
+		bad("server is %q; give https://host:port", c.Server)
+	}
+	if len(c.Slots) != 2 {
+		bad("slots: two are needed, \"a\" and \"b\"")
+	}
+	switch {
+	case c.Boot.Kind != BootEnvfile && c.Boot.Kind != BootUboot:
+		bad("boot.kind is %q; it is %q or %q", c.Boot.Kind, BootUboot, BootEnvfile)
+	case c.Boot.Kind == BootEnvfile && c.Boot.Path == "":
+		bad("boot.path is missing")
+	case c.Virtual() && c.Boot.Kind != BootEnvfile:
+		bad("reboot is \"exec\", which needs boot.kind %q", BootEnvfile)
+	}
+	var names []string
+	for _, p := range c.Probes {
+		if err := p.Check(); err != nil {
+			all = append(all, err)
+		}
+		if slices.Contains(names, p.Name) {
+			bad("two probes are called %q", p.Name)
+		}
+		names = append(names, p.Name)
+	}
+	if c.PollSeconds < 0 || c.KeepaliveSeconds < 0 || c.KeepaliveSeconds > 3600 {
+		bad("poll_seconds and keepalive_seconds are not negative, keepalive_seconds at most 3600")
+	}
+	return errors.Join(all...)
+}
+
+// Virtual reports whether the device has no hardware: every start of the program is a power-on.
+func (c *Config) Virtual() bool { return len(c.Reboot) == 1 && c.Reboot[0] == "exec" }
+
+// Path returns a path of the configuration as the process can use it.
+func (c *Config) Path(p string) string {
+	if filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+// SlotPaths returns the slots with usable paths.
+func (c *Config) SlotPaths() map[string]string {
+	out := make(map[string]string, len(c.Slots))
+	for name, p := range c.Slots {
+		out[name] = c.Path(p)
+	}
+	return out
+}
+
+func (c *Config) poll() time.Duration {
+	if c.PollSeconds == 0 {
+		return 5 * time.Minute
+	}
+	return time.Duration(c.PollSeconds) * time.Second
+}
+
+func (c *Config) reboot() []string {
+	if len(c.Reboot) == 0 {
+		return []string{"systemctl", "reboot"}
+	}
+	return c.Reboot
+}
+
+// probes returns the named probes, all of them for no names.
+func (c *Config) probes(names []string) ([]health.Probe, error) {
+	if len(c.Probes) == 0 && len(names) == 0 {
+		return []health.Probe{{Name: "server", Server: true}}, nil
+	}
+	if len(names) == 0 {
+		return c.Probes, nil
+	}
+	var out []health.Probe
+	for _, n := range names {
+		i := slices.IndexFunc(c.Probes, func(p health.Probe) bool { return p.Name == n })
+		if i < 0 {
+			return nil, fmt.Errorf("the policy asks for probe %q, which is not in this device's configuration", n)
+		}
+		out = append(out, c.Probes[i])
+	}
+	return out, nil
+}
+
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s: over %d bytes", path, limit)
+	}
+	return b, err
+}
+
+// writeFile replaces a file as a whole, durably, for its owner only.
+func writeFile(path string, b []byte) error {
+	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,39 @@
+// Package agent is the program on a device: it hears what the signed policy wishes, fetches and proves it, installs it
+// beside what runs, reboots, proves that it works, and keeps it or goes back.
+//
+//	link (MQTT) ┐                        ┌─ Check     signing/trust: both planes agree
+//	            ├─► trust ─► update.Step ┼─ Assemble  firmware/assemble ◄─ running slot, neighbours, origin
+//	origin ─────┘   (policy)   (pure)    ├─ Arm, Reboot, Confirm, Revert  boot
+//	 (HTTPS)                             └─ Probe     health          reports ─► link, else origin
+//
+// [Agent.Run] has one goroutine that owns the update state; everything else sends it events. The state is stored before
+// an effect begins, so the agent may be killed at any moment.
+//
+// # Configuration
+//
+// waxwing-agent enroll writes a [Config] as JSON, agent.json. Paths are relative to its folder, which also holds:
+//
+//	device.key, device.pem   the identity, mode 0600; renewed at half of its life
+//	fleet-ca.pem, root.json  whom to trust: the fleet's CA, and the TUF root to begin with
+//	state/                   journal of the update, records of the slots, trust store
+//	status.json              for waxwing-agent status
+//	boot.env, slot-a, slot-b of a virtual device
+//
+// Fields of agent.json:
+//
+//	device         id of this device, the common name of its certificate
+//	hardware       hardware id; only releases that name it are installed
+//	fleet          tag by which neighbours know that they belong together
+//	server         https://host:port of the device plane
+//	brokers        ["tls://host:port", …], tried in turn; empty: HTTPS only
+//	slots          {"a": path, "b": path}: the two partitions
+//	boot.kind      "uboot" (fw_printenv, fw_setenv) or "envfile" (boot.path)
+//	boot.path      the file of "envfile"
+//	reboot         command, default ["systemctl", "reboot"]; ["exec"]: a virtual device, whose every start is a power-on
+//	probes         [{"name": "app", "command": ["sh", "-c", "…"], "timeout_seconds": 5},
+//	               {"name": "web", "http": "http://127.0.0.1/health"}, {"name": "cloud", "mqtt": true}, {"name": "up", "server": true}];
+//	               without any, a new release proves itself by reaching the server
+//	mesh           {"interfaces": ["eth0"], "listen": ":0", "off": false}: neighbours; no interfaces: all that are up
+//	poll_seconds   how often to ask by HTTPS while the broker is silent, default 300
+//	keepalive_seconds  of the broker's connection, default 300
+package agent
