@@ -373,8 +373,12 @@ func TestGroupsAndMemberships(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, bad := range []fleet.Group{
-		{Name: "North"}, {Name: fleet.AllGroup, Selector: "site=oslo"}, {Name: "x", Selector: "site="}, {Name: "x", Selector: "online=true"},
-		{Name: "x", Priority: 1001}, {Name: "x", Selector: "group=all"},
+		{Name: "North"},
+		{Name: fleet.AllGroup, Selector: "site=oslo"},
+		{Name: "x", Selector: "site="},
+		{Name: "x", Selector: "online=true"},
+		{Name: "x", Priority: 1001},
+		{Name: "x", Selector: "group=all"},
 	} {
 		if _, err := w.PutGroup(ctx, bad, true); !errors.Is(err, fleet.ErrInvalid) {
 			t.Errorf("%+v: %v", bad, err)
