@@ -103,3 +103,13 @@ func (c *CA) Server(auth tls.ClientAuthType) *tls.Config {
 func (c *CA) Device(id string) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{c.Certificate(id)}, RootCAs: c.Pool()}
 }
+
+// SignRequest answers a certificate request (DER) with a certificate in PEM.
+func (c *CA) SignRequest(name string, csr []byte, life time.Duration) []byte {
+	r, err := x509.ParseCertificateRequest(csr)
+	if err != nil {
+		c.t.Error(err)
+		return nil
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Issue(name, r.PublicKey, life)})
+}
