@@ -89,8 +89,9 @@ type (
 	PeerGone struct{ Peer string }
 	Got      struct{ Chunk int } // verified and in place, from wherever it was asked
 	Lost     struct {            // a fetch failed
-		Chunk int
-		Wrong bool // the bytes were wrong: whoever gave them lies
+		Chunk  int
+		Wrong  bool // the bytes were wrong: whoever gave them lies
+		Absent bool // it says that it does not have the chunk now
 	}
 	Ticked struct{}
 )
@@ -238,8 +239,11 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 		return nil
 	}
 	p.flying--
-	p.strikes++
 	s.hold(p, p.have.Without(e.Chunk))
+	if e.Absent {
+		return nil
+	}
+	p.strikes++
 	if e.Wrong || p.strikes >= maxStrikes {
 		p.strikes = maxStrikes
 		s.hold(p, NewSet(s.o.Chunks))

@@ -166,7 +166,7 @@ func (l *lan) run() time.Duration {
 	return l.done.Sub(time.Unix(0, 0))
 }
 
-const chunks = 320 // a multiple of eight, so that a set's length tells it
+const chunks = 160 // a multiple of eight, so that a set's length tells it
 
 func together(int) time.Duration { return 0 }
 

@@ -1,0 +1,66 @@
+// Package exchange is how neighbours trade: HTTPS with mutual TLS under the fleet CA, over HTTP/1.1.
+//
+//	GET /mesh/v1/hello                       204            who are you? (the certificate says)
+//	GET /mesh/v1/swarms/<index digest>?rev=N 200 State      what do you have and claim? Waits while rev is the newest
+//	GET /mesh/v1/chunks/<chunk id>           200 bytes      the plain chunk
+//
+// Integrity does not rest on TLS: every chunk is verified by its id before it is used and again before it is served.
+// TLS says who a neighbour is, keeps strangers out and keeps what devices run from them. Numbers of connections, sizes,
+// times and rates are bounded on both sides, redirects are not followed, and nothing a neighbour says is used as a name.
+package exchange
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Limits on both sides.
+const (
+	maxConnections = 64               // taken at once
+	pollTime       = 20 * time.Second // longest wait for news
+	chunkTime      = 15 * time.Second // to fetch one chunk on a LAN
+	maxState       = 1 << 20          // bytes of one State
+)
+
+// Errors that callers tell apart.
+var (
+	ErrNotTrading = errors.New("the neighbour does not trade in that")
+	ErrSelf       = errors.New("that neighbour is this device")
+)
+
+// TLS returns the configuration of both sides: this device's certificate, and any certificate of the fleet on the other.
+// Names and addresses are not compared, as neighbours have no names; the device id is the certificate's common name.
+func TLS(certificate tls.Certificate, fleet *x509.CertPool) *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS13,
+		Certificates:       []tls.Certificate{certificate},
+		ClientAuth:         tls.RequireAnyClientCert, // VerifyConnection below looks at it, on both sides
+		InsecureSkipVerify: true,                     //nolint:gosec // likewise: the chain is verified, the name has no meaning
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if len(s.PeerCertificates) == 0 {
+				return errors.New("no certificate")
+			}
+			between := x509.NewCertPool()
+			for _, c := range s.PeerCertificates[1:] {
+				between.AddCert(c)
+			}
+			_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{
+				Roots: fleet, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+			})
+			if err != nil {
+				return fmt.Errorf("not of this fleet: %w", err)
+			}
+			return nil
+		},
+	}
+}
+
+func deviceOf(s *tls.ConnectionState) string {
+	if s == nil || len(s.PeerCertificates) == 0 {
+		return ""
+	}
+	return s.PeerCertificates[0].Subject.CommonName
+}

@@ -1,0 +1,151 @@
+package exchange
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+)
+
+// Server answers neighbours.
+type Server struct {
+	tls    *tls.Config
+	served atomic.Int64
+
+	mu     sync.Mutex
+	trades map[firmware.Digest]trade
+}
+
+type trade struct {
+	board  *Board
+	source firmware.Source
+}
+
+// NewServer returns a server that trades in nothing yet.
+func NewServer(config *tls.Config) *Server {
+	return &Server{tls: config, trades: map[firmware.Digest]trade{}}
+}
+
+// Trade lets neighbours see a board and take chunks from a source, until stop is called or the same swarm is traded anew.
+func (s *Server) Trade(id firmware.Digest, board *Board, source firmware.Source) (stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trades[id] = trade{board, source}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.trades[id].board == board {
+			delete(s.trades, id)
+		}
+	}
+}
+
+// Served returns how many bytes of chunks neighbours have taken.
+func (s *Server) Served() int64 { return s.served.Load() }
+
+// Serve answers on a listener until ctx ends.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /mesh/v1/hello", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("GET /mesh/v1/swarms/{id}", s.swarm)
+	mux.HandleFunc("GET /mesh/v1/chunks/{id}", s.chunk)
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    log.New(io.Discard, "", 0), // strangers who fail the handshake are no news
+	}
+	config := s.tls.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	err := server.Serve(tls.NewListener(&bounded{Listener: l, places: make(chan struct{}, maxConnections)}, config))
+	if errors.Is(err, http.ErrServerClosed) && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+func (s *Server) swarm(w http.ResponseWriter, r *http.Request) {
+	id, err := firmware.ParseDigest(r.PathValue("id"))
+	s.mu.Lock()
+	t, ok := s.trades[id]
+	s.mu.Unlock()
+	if err != nil || !ok {
+		http.Error(w, "this device does not trade in that", http.StatusNotFound)
+		return
+	}
+	revision, _ := strconv.ParseUint(r.URL.Query().Get("rev"), 10, 64) // not a number: not waiting
+	ctx, cancel := context.WithTimeout(r.Context(), pollTime)
+	defer cancel()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(t.board.Await(ctx, revision)) // a neighbour that hung up does not matter
+}
+
+func (s *Server) chunk(w http.ResponseWriter, r *http.Request) {
+	id, err := firmware.ParseDigest(r.PathValue("id"))
+	if err != nil {
+		http.Error(w, "that is no chunk id", http.StatusBadRequest)
+		return
+	}
+	for _, source := range s.sources() {
+		if !source.Has(id) {
+			continue
+		}
+		if plain, err := source.Chunk(r.Context(), id); err == nil {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(chunkTime)) // a slow reader is let go
+			w.Header().Set("Content-Type", "application/octet-stream")
+			w.Header().Set("Content-Length", strconv.Itoa(len(plain)))
+			n, _ := w.Write(plain)
+			s.served.Add(int64(n))
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+			return
+		}
+	}
+	http.Error(w, "this device does not have that chunk", http.StatusNotFound)
+}
+
+func (s *Server) sources() []firmware.Source {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]firmware.Source, 0, len(s.trades))
+	for _, t := range s.trades {
+		out = append(out, t.source)
+	}
+	return out
+}
+
+// bounded takes so many connections at once; others wait in the kernel's queue.
+type bounded struct {
+	net.Listener
+	places chan struct{}
+}
+
+func (b *bounded) Accept() (net.Conn, error) {
+	b.places <- struct{}{}
+	c, err := b.Listener.Accept()
+	if err != nil {
+		<-b.places
+		return nil, err
+	}
+	return &placed{Conn: c, leave: sync.OnceFunc(func() { <-b.places })}, nil
+}
+
+type placed struct {
+	net.Conn
+	leave func()
+}
+
+func (p *placed) Close() error {
+	defer p.leave()
+	return p.Conn.Close()
+}

@@ -1,0 +1,308 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/mesh/exchange"
+	"github.com/waxwing-ota/waxwing/mesh/swarm"
+)
+
+// Swarm is the trade in the chunks of one index.
+type Swarm struct {
+	ID    firmware.Digest // of the encoded index
+	Index *firmware.Index
+	Have  firmware.Source // what this device holds; neighbours may take it
+}
+
+// Deliver takes a chunk. An error that matches firmware.ErrCorrupt blames the giver; any other ends the fetch.
+type Deliver = func(plain []byte, id firmware.ChunkID) error
+
+// Traffic counts bytes on the wire.
+type Traffic struct{ Peers, Origin int64 }
+
+// giveUp is how long nothing may come from anywhere before a fetch ends with the origin's error.
+const giveUp = time.Minute
+
+// announceEvery bounds how often neighbours are told of news.
+const announceEvery = 100 * time.Millisecond
+
+// Fetch gets the missing chunks from neighbours and the origin and delivers each once, from several goroutines. While it
+// runs, neighbours may take from s.Have; when it has succeeded they still may, until Share or another Fetch takes its
+// place, so that nobody who still fetches loses what this device brought. It returns when all are delivered, when deliver fails, or when the origin has
+// failed and nothing has come for a minute.
+func (m *Mesh) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver Deliver) (Traffic, error) {
+	f := &fetch{
+		m: m, s: s, deliver: deliver, chunks: distinct(s.Index), events: make(chan any, 64),
+		at: map[string]netip.AddrPort{}, moved: time.Now(),
+	}
+	want := make(map[firmware.ChunkID]bool, len(missing))
+	for _, c := range missing {
+		want[c.ID] = true
+	}
+	var have []int
+	for i, c := range f.chunks {
+		if !want[c.ID] {
+			have = append(have, i)
+		}
+	}
+	f.core = swarm.New(swarm.Options{
+		ID: s.ID.String(), Self: m.o.Device, Chunks: len(f.chunks), Have: have, HoldOff: m.holdOff(), Stall: m.o.Stall,
+	})
+	f.board = exchange.NewBoard(len(f.chunks))
+	f.board.Post(held(f.chunks, s.Have), nil)
+	stop := m.server.Trade(s.ID, f.board, s.Have)
+	m.mu.Lock()
+	m.stopLast()
+	m.stopLast = func() {}
+	m.mu.Unlock()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f.work, ctx = errgroup.WithContext(ctx)
+	f.work.Go(func() error { return m.meet(ctx, f) })
+	f.work.Go(func() error {
+		defer cancel() // nobody needs to be waited for any more
+		return f.run(ctx)
+	})
+	err := f.work.Wait()
+	if f.core.Done() && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	if err != nil {
+		stop()
+	} else {
+		m.mu.Lock()
+		m.stopLast = stop
+		m.mu.Unlock()
+	}
+	return Traffic{Peers: f.peers.Load(), Origin: f.origin.Load()}, err
+}
+
+// holdOff is no time at all for a device that has looked around long enough to know that it is alone.
+func (m *Mesh) holdOff() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.o.Off || (len(m.neighbors) == 0 && !m.since.IsZero() && time.Since(m.since) > 3*m.o.HoldOff) {
+		return 0
+	}
+	return m.o.HoldOff
+}
+
+// fetch is one Fetch. Its run goroutine owns core, at, moved and failure; the others send events.
+type fetch struct {
+	m       *Mesh
+	s       Swarm
+	deliver Deliver
+	chunks  []firmware.Chunk
+	core    *swarm.Swarm
+	board   *exchange.Board
+	events  chan any
+	work    *errgroup.Group
+
+	at      map[string]netip.AddrPort // where each neighbour in the swarm is
+	moved   time.Time                 // when a chunk last came
+	failure error                     // of the origin, since then
+
+	peers, origin atomic.Int64
+}
+
+// located is a PeerSeen with the address it was seen at.
+type located struct {
+	swarm.PeerSeen
+	at netip.AddrPort
+}
+
+// failedOrigin is a Lost whose cause is worth telling.
+type failedOrigin struct {
+	swarm.Lost
+	err error
+}
+
+func (f *fetch) run(ctx context.Context) error {
+	news := false
+	announce := time.NewTicker(announceEvery)
+	defer announce.Stop()
+	wake := time.NewTimer(0)
+	defer wake.Stop()
+	var event any = swarm.Began{}
+	for {
+		switch e := event.(type) {
+		case located:
+			f.at[e.Peer] = e.at
+			event = e.PeerSeen
+		case failedOrigin:
+			f.failure = e.err
+			event = e.Lost
+		case swarm.Got:
+			f.moved, f.failure = time.Now(), nil
+		}
+		for _, effect := range f.core.Step(event, time.Now()) {
+			news = f.act(ctx, effect) || news
+		}
+		if f.core.Done() {
+			f.board.Post(held(f.chunks, f.s.Have), nil)
+			return nil
+		}
+		if f.failure != nil && time.Since(f.moved) > giveUp {
+			return f.failure
+		}
+		if at := f.core.Wake(time.Now()); !at.IsZero() {
+			wake.Reset(time.Until(at))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case event = <-f.events:
+		case <-wake.C:
+			event = swarm.Ticked{}
+		case <-announce.C:
+			event = swarm.Ticked{}
+			if news {
+				f.board.Post(held(f.chunks, f.s.Have), f.core.Claims())
+				news = false
+			}
+		}
+	}
+}
+
+// act does what the core decided and reports whether neighbours should hear of it.
+func (f *fetch) act(ctx context.Context, effect any) (news bool) {
+	switch e := effect.(type) {
+	case swarm.Announce:
+		return true
+	case swarm.Drop:
+		f.m.o.Log.Warn("a neighbour is dropped", "neighbor", e.Peer, "because", e.Reason)
+	case swarm.FromPeer:
+		at := f.at[e.Peer]
+		f.work.Go(func() error { return f.fromPeer(ctx, at, e.Chunk) })
+	case swarm.FromOrigin:
+		f.work.Go(func() error { return f.fromOrigin(ctx, e.Chunk) })
+	}
+	return false
+}
+
+func (f *fetch) fromPeer(ctx context.Context, at netip.AddrPort, n int) error {
+	plain, err := f.m.client.Chunk(ctx, at, f.chunks[n])
+	if err == nil {
+		f.peers.Add(int64(len(plain)))
+		err = f.deliver(plain, f.chunks[n].ID)
+		if err != nil && !errors.Is(err, firmware.ErrCorrupt) {
+			return err
+		}
+	}
+	if err != nil {
+		return f.say(ctx, swarm.Lost{
+			Chunk: n, Wrong: errors.Is(err, firmware.ErrCorrupt), Absent: errors.Is(err, exchange.ErrNotTrading),
+		})
+	}
+	return f.say(ctx, swarm.Got{Chunk: n})
+}
+
+func (f *fetch) fromOrigin(ctx context.Context, n int) error {
+	c := f.chunks[n]
+	frame, err := f.m.o.Origin.Chunk(ctx, c.ID)
+	f.origin.Add(int64(len(frame)))
+	var plain []byte
+	if err == nil {
+		plain, err = firmware.DecodeChunk(frame, c.ID, int(c.Size))
+	}
+	if err != nil {
+		return f.say(ctx, failedOrigin{swarm.Lost{Chunk: n}, fmt.Errorf("origin: %w", err)})
+	}
+	if err := f.deliver(plain, c.ID); err != nil {
+		return err
+	}
+	return f.say(ctx, swarm.Got{Chunk: n})
+}
+
+func (f *fetch) say(ctx context.Context, event any) error {
+	select {
+	case f.events <- event:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// meet follows every neighbour in sight, as they come and go.
+func (m *Mesh) meet(ctx context.Context, f *fetch) error {
+	g, ctx := errgroup.WithContext(ctx)
+	following := map[netip.AddrPort]context.CancelFunc{}
+	for {
+		m.mu.Lock()
+		changed := m.changed
+		m.mu.Unlock()
+		now := m.known()
+		for at, stop := range following {
+			if _, still := now[at]; !still {
+				stop()
+				delete(following, at)
+			}
+		}
+		for at, id := range now {
+			if following[at] == nil {
+				one, stop := context.WithCancel(ctx)
+				following[at] = stop
+				g.Go(func() error { m.follow(one, f, id, at); return nil })
+			}
+		}
+		select {
+		case <-ctx.Done():
+			_ = g.Wait()
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// follow waits for a neighbour's news again and again. One that is not in this swarm yet is asked often at first, as
+// devices of a site begin together, and then every second.
+func (m *Mesh) follow(ctx context.Context, f *fetch, id string, at netip.AddrPort) {
+	var revision uint64
+	for wait := 100 * time.Millisecond; ctx.Err() == nil; {
+		state, err := m.client.State(ctx, at, f.s.ID, revision)
+		var have swarm.Set
+		if err == nil {
+			have, err = swarm.ParseSet(len(f.chunks), state.Have)
+		}
+		if err != nil {
+			if revision != 0 {
+				_ = f.say(ctx, swarm.PeerGone{Peer: id})
+			}
+			revision = 0
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+			wait = min(wait*5/4, time.Second)
+			continue
+		}
+		revision = state.Revision
+		if f.say(ctx, located{swarm.PeerSeen{Peer: id, Have: have, Claims: state.Claims}, at}) != nil {
+			return
+		}
+	}
+}
+
+// distinct returns the chunks of an index in order of first use: their numbers in a swarm.
+func distinct(index *firmware.Index) []firmware.Chunk {
+	return firmware.MakePlan(index, func(firmware.ChunkID) bool { return false }).Missing
+}
+
+func held(chunks []firmware.Chunk, source firmware.Source) swarm.Set {
+	s := swarm.NewSet(len(chunks))
+	for i, c := range chunks {
+		if source.Has(c.ID) {
+			s.Add(i)
+		}
+	}
+	return s
+}

@@ -1,0 +1,219 @@
+// Package mesh lets the devices of one LAN share what they fetch, so that a site's uplink carries each byte once.
+//
+// Neighbours are found by mDNS (mesh/discovery), known by their certificates and traded with over mutual TLS
+// (mesh/exchange); who fetches what from whom is decided by a pure core (mesh/swarm). A [Mesh] is the three together, and
+// one goroutine per [Mesh.Fetch] that owns its swarm's state.
+//
+// There is no cache: chunks are served straight from where they lie, the slot that is being written or the one that runs,
+// through a firmware.Source that verifies what it reads. A device needs no space and no wear for its neighbours.
+package mesh
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/mesh/discovery"
+	"github.com/waxwing-ota/waxwing/mesh/exchange"
+)
+
+// Origin is where chunks come from when no neighbour has them.
+type Origin interface {
+	// Chunk returns the stored form of a chunk: one zstd frame.
+	Chunk(ctx context.Context, id firmware.ChunkID) (frame []byte, err error)
+}
+
+// Options configure New.
+type Options struct {
+	Device      string          // id, as in the certificate
+	Certificate tls.Certificate //
+	FleetCA     *x509.CertPool  //
+	Fleet       string          // tag that neighbours of one fleet share
+	Interfaces  []string        // to look for neighbours on; empty: all
+	Listen      string          // address of the exchange; empty: any free port
+	Off         bool            // no neighbours at all: everything comes from the origin
+	Origin      Origin          //
+	HoldOff     time.Duration   // before the first fetch from the origin; 0: 1.5 s
+	Stall       time.Duration   // of a neighbour, until its work goes to another; 0: 5 s
+	Log         *slog.Logger
+}
+
+// Mesh is this device among its neighbours.
+type Mesh struct {
+	o      Options
+	server *exchange.Server
+	client *exchange.Client
+
+	mu        sync.Mutex
+	since     time.Time // when looking for neighbours began; zero: not yet
+	neighbors map[netip.AddrPort]string
+	changed   chan struct{} // closed when neighbors changes
+	stopLast  func()        // ends the trade of the last Fetch
+}
+
+// Neighbor is a device in sight.
+type Neighbor struct {
+	ID   string         `json:"id"`
+	Addr netip.AddrPort `json:"addr"`
+}
+
+// New wires a mesh; Run starts it.
+func New(o Options) (*Mesh, error) {
+	if o.Origin == nil || o.Device == "" {
+		return nil, errors.New("mesh: an origin and a device id are needed")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.HoldOff == 0 {
+		o.HoldOff = 1500 * time.Millisecond
+	}
+	if o.Stall == 0 {
+		o.Stall = 5 * time.Second
+	}
+	config := exchange.TLS(o.Certificate, o.FleetCA)
+	return &Mesh{
+		o: o, server: exchange.NewServer(config), client: exchange.NewClient(o.Device, config),
+		neighbors: map[netip.AddrPort]string{}, changed: make(chan struct{}), stopLast: func() {},
+	}, nil
+}
+
+// Run looks for neighbours and answers them until ctx ends.
+func (m *Mesh) Run(ctx context.Context) error {
+	if m.o.Off {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	listen := m.o.Listen
+	if listen == "" {
+		listen = ":0"
+	}
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return fmt.Errorf("mesh: %w", err)
+	}
+	defer m.client.Close()
+	m.mu.Lock()
+	m.since = time.Now()
+	m.mu.Unlock()
+	found := make(chan []netip.AddrPort, 1)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.server.Serve(ctx, l) })
+	g.Go(func() error {
+		return discovery.Run(ctx, discovery.Options{
+			Fleet: m.o.Fleet, Port: l.Addr().(*net.TCPAddr).Port, Interfaces: m.o.Interfaces, Log: m.o.Log,
+		}, func(all []netip.AddrPort) {
+			select {
+			case <-found: // only the newest counts
+			default:
+			}
+			found <- all
+		})
+	})
+	g.Go(func() error { return m.greet(ctx, found) })
+	return g.Wait()
+}
+
+// greet learns who is behind each address. One that does not answer is asked again with the next news or after a while.
+func (m *Mesh) greet(ctx context.Context, found <-chan []netip.AddrPort) error {
+	var all []netip.AddrPort
+	strange := map[netip.AddrPort]bool{} // this device itself
+	again := time.NewTicker(30 * time.Second)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case all = <-found:
+		case <-again.C:
+		}
+		known := m.known()
+		var g errgroup.Group
+		g.SetLimit(8)
+		var mu sync.Mutex
+		next := map[netip.AddrPort]string{}
+		for _, at := range all {
+			if strange[at] {
+				continue
+			}
+			if id, ok := known[at]; ok {
+				mu.Lock()
+				next[at] = id
+				mu.Unlock()
+				continue
+			}
+			g.Go(func() error {
+				id, err := m.client.Hello(ctx, at)
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case errors.Is(err, exchange.ErrSelf):
+					strange[at] = true
+				case err != nil:
+					m.o.Log.Debug("a neighbour does not answer", "addr", at, "err", err)
+				default:
+					next[at] = id
+				}
+				return nil
+			})
+		}
+		_ = g.Wait() // the functions return nil
+		m.setNeighbors(next)
+	}
+}
+
+func (m *Mesh) known() map[netip.AddrPort]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.neighbors)
+}
+
+func (m *Mesh) setNeighbors(next map[netip.AddrPort]string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if maps.Equal(next, m.neighbors) {
+		return
+	}
+	m.neighbors = next
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// Neighbors returns the devices in sight, by id. One that answers at two addresses is listed once.
+func (m *Mesh) Neighbors() []Neighbor {
+	one := map[string]netip.AddrPort{}
+	for at, id := range m.known() {
+		if old, ok := one[id]; !ok || at.Compare(old) < 0 {
+			one[id] = at
+		}
+	}
+	out := make([]Neighbor, 0, len(one))
+	for _, id := range slices.Sorted(maps.Keys(one)) {
+		out = append(out, Neighbor{ID: id, Addr: one[id]})
+	}
+	return out
+}
+
+// Served returns how many bytes neighbours have taken from this device since it started.
+func (m *Mesh) Served() int64 { return m.server.Served() }
+
+// Share lets neighbours take the chunks of an index from a source, under the swarm's id (the digest of the encoded
+// index), until stop is called.
+func (m *Mesh) Share(id firmware.Digest, index *firmware.Index, source firmware.Source) (stop func()) {
+	chunks := distinct(index)
+	board := exchange.NewBoard(len(chunks))
+	board.Post(held(chunks, source), nil)
+	return m.server.Trade(id, board, source)
+}

@@ -1,0 +1,218 @@
+package mesh_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/firmware/assemble"
+	"github.com/waxwing-ota/waxwing/firmware/chunker"
+	"github.com/waxwing-ota/waxwing/mesh"
+	"github.com/waxwing-ota/waxwing/mesh/exchange"
+	"github.com/waxwing-ota/waxwing/mesh/meshtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func payload(t *testing.T) ([]byte, *firmware.Index, map[firmware.ChunkID][]byte) {
+	t.Helper()
+	b := make([]byte, 3<<20)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b)
+	byID := map[firmware.ChunkID][]byte{}
+	var chunks []firmware.Chunk
+	c := firmware.Chunking{Min: 4 << 10, Avg: 16 << 10, Max: 64 << 10}
+	if err := chunker.Split(bytes.NewReader(b), c, func(p []byte) error {
+		byID[firmware.Sum(p)] = bytes.Clone(p)
+		chunks = append(chunks, firmware.Chunk{ID: firmware.Sum(p), Size: uint32(len(p))})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return b, firmware.NewIndex(c, chunks), byID
+}
+
+// slot is a target in memory.
+type slot []byte
+
+func (s slot) ReadAt(p []byte, off int64) (int, error)  { return copy(p, s[off:]), nil }
+func (s slot) WriteAt(p []byte, off int64) (int, error) { return copy(s[off:], p), nil }
+func (s slot) Sync() error                              { return nil }
+
+type site struct {
+	t      *testing.T
+	ctx    context.Context
+	fleet  *meshtest.Fleet
+	origin *meshtest.Origin
+	index  *firmware.Index
+	whole  []byte
+}
+
+func newSite(t *testing.T) *site {
+	whole, index, byID := payload(t)
+	ctx, stop := context.WithTimeout(t.Context(), 60*time.Second)
+	t.Cleanup(stop)
+	return &site{t: t, ctx: ctx, fleet: meshtest.NewFleet(t), origin: meshtest.NewOrigin(byID, 5*time.Millisecond), index: index, whole: whole}
+}
+
+// device starts a real device on loopback; it is stopped at the end of the test.
+func (s *site) device(id string, change func(*mesh.Options)) *mesh.Mesh {
+	s.t.Helper()
+	o := mesh.Options{
+		Device: id, Certificate: s.fleet.Device(s.t, id), FleetCA: s.fleet.Pool, Fleet: s.fleet.Tag,
+		Interfaces: []string{"lo"}, Listen: "127.0.0.1:0", Origin: s.origin, HoldOff: 500 * time.Millisecond, Stall: 2 * time.Second,
+	}
+	if change != nil {
+		change(&o)
+	}
+	m, err := mesh.New(o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(s.ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); _ = m.Run(ctx) }()
+	s.t.Cleanup(func() { stop(); <-done })
+	return m
+}
+
+func (s *site) see(m *mesh.Mesh, n int) {
+	s.t.Helper()
+	for len(m.Neighbors()) < n {
+		select {
+		case <-s.ctx.Done():
+			s.t.Fatalf("sees only %v", m.Neighbors())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (s *site) fetch(m *mesh.Mesh) (mesh.Traffic, slot, error) {
+	target := make(slot, len(s.whole))
+	a := assemble.New(assemble.Options{Index: s.index, Digest: firmware.Sum(s.whole), Target: target})
+	var traffic mesh.Traffic
+	_, err := a.Run(s.ctx, func(ctx context.Context, missing []firmware.Chunk, deliver assemble.Deliver) (err error) {
+		traffic, err = m.Fetch(ctx, mesh.Swarm{ID: firmware.Sum(s.index.Encode()), Index: s.index, Have: a}, missing, deliver)
+		return err
+	})
+	if err == nil && !bytes.Equal(target, s.whole) {
+		err = fmt.Errorf("another payload")
+	}
+	if err == nil {
+		s.t.Cleanup(m.Share(firmware.Sum(s.index.Encode()), s.index, a))
+	}
+	return traffic, target, err
+}
+
+// TestOneCopy lets six devices fetch together: about one copy crosses the uplink. A late one takes nothing from it.
+func TestOneCopy(t *testing.T) {
+	s := newSite(t)
+	const n = 6
+	devices := make([]*mesh.Mesh, n)
+	for i := range devices {
+		devices[i] = s.device(fmt.Sprintf("d-%d", i), nil)
+	}
+	for _, d := range devices {
+		s.see(d, n-1)
+	}
+	var g errgroup.Group
+	for _, d := range devices {
+		g.Go(func() error { _, _, err := s.fetch(d); return err })
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	chunks := len(s.index.Chunks)
+	if asked := s.origin.Asked(); asked < chunks || asked > chunks+chunks/10 {
+		t.Errorf("%d chunks over the uplink for %d", asked, chunks)
+	}
+	before := s.origin.Asked()
+	late := s.device("late", nil)
+	s.see(late, n)
+	traffic, _, err := s.fetch(late)
+	if err != nil || traffic.Origin != 0 || s.origin.Asked() != before {
+		t.Errorf("a late device took %d bytes from the origin: %v", traffic.Origin, err)
+	}
+	served := int64(0)
+	for _, d := range devices {
+		served += d.Served()
+	}
+	if served < traffic.Peers {
+		t.Errorf("%d bytes served, %d taken", served, traffic.Peers)
+	}
+}
+
+func TestAlone(t *testing.T) {
+	s := newSite(t)
+	m := s.device("alone", func(o *mesh.Options) { o.Off = true })
+	traffic, _, err := s.fetch(m)
+	if err != nil || traffic.Peers != 0 || traffic.Origin == 0 {
+		t.Fatalf("%+v, %v", traffic, err)
+	}
+}
+
+// liar claims everything and gives wrong bytes.
+type liar struct{}
+
+func (liar) Has(firmware.ChunkID) bool { return true }
+func (liar) Chunk(_ context.Context, _ firmware.ChunkID) ([]byte, error) {
+	return []byte("poison"), nil
+}
+
+func TestLiarIsDropped(t *testing.T) {
+	s := newSite(t)
+	bad := s.device("bad", nil)
+	t.Cleanup(bad.Share(firmware.Sum(s.index.Encode()), s.index, liar{}))
+	good := s.device("good", nil)
+	s.see(good, 1)
+	traffic, _, err := s.fetch(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if traffic.Origin == 0 || traffic.Peers != 0 {
+		t.Fatalf("%+v", traffic)
+	}
+}
+
+func TestStrangersAreRefused(t *testing.T) {
+	s := newSite(t)
+	other := meshtest.NewFleet(t)
+	m := s.device("ours", nil)
+	s.device("theirs", func(o *mesh.Options) { // says that it is of our fleet, but its certificate is not
+		o.Certificate, o.FleetCA = other.Device(t, "theirs"), other.Pool
+	})
+	friend := s.device("friend", nil)
+	s.see(m, 1)
+	s.see(friend, 1)
+	for _, n := range append(m.Neighbors(), friend.Neighbors()...) {
+		if n.ID == "theirs" {
+			t.Fatal("a stranger is a neighbour")
+		}
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: exchange.TLS(other.Device(t, "x"), s.fleet.Pool)}}
+	defer client.CloseIdleConnections()
+	r, err := client.Get("https://" + friend.Neighbors()[0].Addr.String() + "/mesh/v1/hello")
+	if err == nil {
+		r.Body.Close()
+		t.Fatalf("a stranger got %s", r.Status)
+	}
+}
+
+func TestOriginFailure(t *testing.T) {
+	s := newSite(t)
+	s.origin = meshtest.NewOrigin(nil, 0)
+	m := s.device("alone", func(o *mesh.Options) { o.Off = true })
+	ctx, stop := context.WithTimeout(s.ctx, time.Second)
+	defer stop()
+	s.ctx = ctx
+	if _, _, err := s.fetch(m); err == nil {
+		t.Fatal("finished without an origin")
+	}
+}
