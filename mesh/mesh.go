@@ -100,7 +100,7 @@ func (m *Mesh) Run(ctx context.Context) error {
 	if listen == "" {
 		listen = ":0"
 	}
-	l, err := net.Listen("tcp", listen)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", listen)
 	if err != nil {
 		return fmt.Errorf("mesh: %w", err)
 	}

@@ -59,8 +59,10 @@ func (l *lan) after(d time.Duration, do func()) {
 }
 
 func newLAN(t *testing.T, n, chunks int, start func(i int) time.Duration) *lan {
-	l := &lan{t: t, now: time.Unix(0, 0), devices: map[string]*device{},
-		chunkTime: 100 * time.Millisecond, lanTime: 8 * time.Millisecond, gossip: 200 * time.Millisecond}
+	l := &lan{
+		t: t, now: time.Unix(0, 0), devices: map[string]*device{},
+		chunkTime: 100 * time.Millisecond, lanTime: 8 * time.Millisecond, gossip: 200 * time.Millisecond,
+	}
 	for i := range n {
 		d := &device{id: fmt.Sprintf("d-%02d", i)}
 		d.s = swarm.New(swarm.Options{ID: "s", Self: d.id, Chunks: chunks, HoldOff: 1500 * time.Millisecond, Stall: 5 * time.Second})

@@ -66,8 +66,10 @@ func install(kind policy.AudienceKind, name string) *policy.Policy {
 	return &policy.Policy{
 		Schema: 1, Audience: policy.Audience{Kind: kind, Name: name}, Seq: 1, Action: policy.Install,
 		IssuedAt: at, ExpiresAt: at.Add(time.Hour), Health: policy.Health{DeadlineSeconds: 60},
-		Release: &policy.Release{Product: "gw", Version: "1", Counter: 1, Target: firmware.ManifestTarget("gw", "1"),
-			Length: 9, SHA256: firmware.Sum([]byte("m"))},
+		Release: &policy.Release{
+			Product: "gw", Version: "1", Counter: 1, Target: firmware.ManifestTarget("gw", "1"),
+			Length: 9, SHA256: firmware.Sum([]byte("m")),
+		},
 	}
 }
 
@@ -116,8 +118,14 @@ func TestWindow(t *testing.T) {
 		open bool
 	}{
 		{nil, clock(13, 0), true},
-		{day, clock(1, 59), false}, {day, clock(2, 0), true}, {day, clock(3, 59), true}, {day, clock(4, 0), false},
-		{night, clock(21, 59), false}, {night, clock(22, 0), true}, {night, clock(1, 59), true}, {night, clock(2, 0), false},
+		{day, clock(1, 59), false},
+		{day, clock(2, 0), true},
+		{day, clock(3, 59), true},
+		{day, clock(4, 0), false},
+		{night, clock(21, 59), false},
+		{night, clock(22, 0), true},
+		{night, clock(1, 59), true},
+		{night, clock(2, 0), false},
 	} {
 		if got := tc.w.Open(tc.at); got != tc.open {
 			t.Errorf("%+v at %s: %v", tc.w, tc.at.Format("15:04"), got)

@@ -206,7 +206,11 @@ func chain(given []byte, stored [][]byte) ([][]byte, error) {
 	version := tm.Root.Signed.Version
 	roots := [][]byte{given}
 	for _, b := range stored {
-		if r, err := start(b); err != nil || r.Root.Signed.Version <= version {
+		stale := false
+		if r, err := start(b); err == nil {
+			stale = r.Root.Signed.Version <= version
+		}
+		if stale {
 			continue
 		}
 		if guard(b, func() error { _, err := tm.UpdateRoot(b); return err }) != nil {

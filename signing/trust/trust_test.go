@@ -112,11 +112,13 @@ func (s *site) release(version string, counter uint64, hardware ...string) polic
 	if hardware == nil {
 		hardware = []string{"arm64"}
 	}
-	m := firmware.Manifest{Schema: 1, Product: "gw", Version: version, Counter: counter, Hardware: hardware,
+	m := firmware.Manifest{
+		Schema: 1, Product: "gw", Version: version, Counter: counter, Hardware: hardware,
 		Components: []firmware.Component{{
 			Name: "rootfs", Handler: firmware.HandlerSlot, Size: int64(len(payload)), SHA256: firmware.Sum(payload),
 			Index: firmware.File{Size: int64(len(index)), SHA256: firmware.Sum(index)},
-		}}}
+		}},
+	}
 	b, err := m.Encode()
 	s.must(err)
 	role, err := s.repo.Role(s.t.Context(), "gw")
@@ -128,8 +130,10 @@ func (s *site) release(version string, counter uint64, hardware ...string) polic
 	role, err = repository.SignRelease(role, "gw", targets, s.product, s.now)
 	s.must(err)
 	s.must(s.repo.Publish(s.t.Context(), "gw", role, targets))
-	return policy.Release{Product: "gw", Version: version, Counter: counter, Length: int64(len(b)),
-		Target: firmware.ManifestTarget("gw", version), SHA256: firmware.Sum(b)}
+	return policy.Release{
+		Product: "gw", Version: version, Counter: counter, Length: int64(len(b)),
+		Target: firmware.ManifestTarget("gw", version), SHA256: firmware.Sum(b),
+	}
 }
 
 func (s *site) install(r policy.Release) *policy.Policy {

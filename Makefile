@@ -1,0 +1,56 @@
+# Waxwing. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+TOOL    := $(GO) tool -modfile=cross/tools.mod
+
+UI := dashboard/dist/index.html
+UI_SOURCES := $(shell find dashboard/src dashboard/index.html dashboard/package.json dashboard/package-lock.json dashboard/vite.config.ts -type f 2>/dev/null) server/api/openapi.yaml
+
+.PHONY: help build dashboard agents deb demo test check lint bench deps generate clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+build: dashboard ## bin/waxwing-server, bin/waxwing and bin/waxwing-agent
+	$(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./server/cmd/waxwing-server ./server/cmd/waxwing
+	$(GO) build -trimpath -ldflags "$(LDFLAGS)" -tags nethttpomithttp2 -o bin/ ./agent/cmd/waxwing-agent
+
+dashboard: $(UI) ## the browser's part, into dashboard/dist
+$(UI): $(UI_SOURCES)
+	cd dashboard && npm ci --no-audit --no-fund && npm run build
+
+agents: ## cross/out/<target>/waxwing-agent for every target, stripped and reproducible
+	cross/build.sh "$(VERSION)"
+
+deb: agents ## Debian packages of the agent, into cross/out
+	cross/deb.sh "$(VERSION)"
+
+demo: build ## everything from nothing: a server, 8 devices, three releases (ONCE=1: ends by itself)
+	$(GO) run ./examples/fleet/cmd/demo -bin bin $(if $(ONCE),-once)
+
+test: deps dashboard ## every test; on Debian as root it installs what they need
+	CI=$(CI) $(GO) test ./...
+	cd dashboard && npm test
+
+check: lint test ## what CI runs
+
+lint: $(UI) ## golangci-lint, biome and tsc
+	$(TOOL) golangci-lint run ./...
+	cd dashboard && npm run lint
+
+bench: ## benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./firmware/... ./signing/...
+
+deps: ## what the tests need besides Go and Node
+	cross/deps.sh
+
+generate: ## code made from server/api/openapi.yaml
+	$(GO) generate ./server/api/...
+	cd dashboard && npm run generate
+
+clean: ## remove everything that was built
+	rm -rf bin cross/out dashboard/dist dashboard/node_modules
