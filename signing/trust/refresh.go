@@ -206,12 +206,8 @@ func chain(given []byte, stored [][]byte) ([][]byte, error) {
 	version := tm.Root.Signed.Version
 	roots := [][]byte{given}
 	for _, b := range stored {
-		stale := false
-		if r, err := start(b); err == nil {
-			stale = r.Root.Signed.Version <= version
-		}
-		if stale {
-			continue
+		if versionOf(b) <= version {
+			continue // what an image with a newer root has overtaken
 		}
 		if guard(b, func() error { _, err := tm.UpdateRoot(b); return err }) != nil {
 			break
@@ -219,4 +215,13 @@ func chain(given []byte, stored [][]byte) ([][]byte, error) {
 		roots = append(roots, b)
 	}
 	return roots, nil
+}
+
+// versionOf returns the version of a root that verifies by itself; 0 for any other document.
+func versionOf(root []byte) int64 {
+	tm, err := start(root)
+	if err != nil {
+		return 0
+	}
+	return tm.Root.Signed.Version
 }
