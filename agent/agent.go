@@ -70,11 +70,11 @@ type Agent struct {
 
 	reporter *reporter
 	accepts  acceptance
-	job      *job                       // owned by loop
-	plans    plans                      //
-	shares   map[string]func()          // slot → stop sharing; owned by the jobs, one at a time
-	sharing  sync.Mutex                 //
-	metered  struct{ base, mark int64 } // bytes from the origin before this process, and its count then; owned by loop
+	job      *job              // owned by loop
+	plans    plans             //
+	shares   map[string]func() // slot → stop sharing; owned by the jobs, one at a time
+	sharing  sync.Mutex        //
+	meter    meter             // owned by loop
 }
 
 // New opens what the device has stored and wires the parts. Nothing is contacted and nothing starts before Run.
@@ -153,7 +153,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context) error{
-		a.loop, a.link.Run, a.neighbors.Run, a.poll, a.reporter.run, a.renew,
+		a.loop, a.link.Run, a.mingle, a.poll, a.reporter.run, a.renew,
 	} {
 		g.Go(func() error { return run(ctx) })
 	}
@@ -162,6 +162,24 @@ func (a *Agent) Run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// mingle keeps the neighbours' side going. A device that cannot have any lives on without.
+func (a *Agent) mingle(ctx context.Context) error {
+	for {
+		err := a.neighbors.Run(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		a.Log.Warn("no neighbours for now; everything comes from the server", "error", err)
+		wait := time.NewTimer(jitter(time.Minute))
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return ctx.Err()
+		case <-wait.C:
+		}
+	}
 }
 
 // powerOn finds out which slot runs.
@@ -219,13 +237,13 @@ func (a *Agent) restore() error {
 		return err
 	}
 	a.journal, a.state = j, new(update.State)
-	if b == nil {
-		return nil
+	if b != nil {
+		if a.state, err = update.Decode(b); err != nil {
+			a.Log.Error("the update's state is lost; beginning anew", "error", err)
+			a.state = new(update.State)
+		}
 	}
-	if a.state, err = update.Decode(b); err != nil {
-		a.Log.Error("the update's state is lost; beginning anew", "error", err)
-		a.state = new(update.State)
-	}
+	a.meter.start(a, a.state.Bytes)
 	return nil
 }
 
@@ -337,6 +355,9 @@ func (a *Agent) snapshot() protocol.Report {
 	r := protocol.Report{
 		Schema: 1, Device: a.Config.Device, Agent: a.Version, Hardware: a.Config.Hardware,
 		Running: protocol.Running{Slot: a.slot}, Update: a.state.Update(), Neighbors: a.neighbors.Count(),
+	}
+	if r.Update != nil {
+		r.Update.Bytes.Served = a.meter.serves(a) // goes on after the update
 	}
 	if held, err := a.slots.Holds(a.slot); err == nil {
 		r.Running.Product, r.Running.Version = held.Product, held.Version

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"sync/atomic"
 
 	"github.com/waxwing-ota/waxwing/agent/install"
 	"github.com/waxwing-ota/waxwing/agent/protocol"
@@ -14,34 +14,30 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware/assemble"
 )
 
-// meter counts the bytes of one attempt across its jobs. base and mark are the origin's bytes before this process and the
-// client's count when the attempt began.
+// meter counts the bytes of one attempt, across jobs and processes. The parts' own counters run since the process began;
+// base is what was counted before, mark what the counters said then.
 type meter struct {
-	agent      *Agent
-	base, mark int64
-
-	mu            sync.Mutex
-	peers, served int64
+	origin, served struct{ base, mark int64 }
 }
 
-func (m *meter) add(t Traffic) {
-	m.mu.Lock()
-	m.peers += t.Peers
-	m.served += t.Served
-	m.mu.Unlock()
+// start takes what was counted before and the counters of now.
+func (m *meter) start(a *Agent, b protocol.Bytes) {
+	m.origin.base, m.origin.mark = b.Origin, a.origin.Bytes()
+	m.served.base, m.served.mark = b.Served, a.neighbors.Served()
 }
 
-func (m *meter) bytes(s assemble.Stats) protocol.Bytes {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// bytes returns the counts of now.
+func (m *meter) bytes(a *Agent, s assemble.Stats, peers int64) protocol.Bytes {
 	return protocol.Bytes{
-		Total: s.Total, Done: s.Done, Reused: s.Reused, Peers: m.peers, Served: m.served,
-		Origin: m.base + m.agent.origin.Bytes() - m.mark,
+		Total: s.Total, Done: s.Done, Reused: s.Reused, Peers: peers,
+		Origin: m.origin.base + a.origin.Bytes() - m.origin.mark, Served: m.serves(a),
 	}
 }
 
+func (m *meter) serves(a *Agent) int64 { return m.served.base + a.neighbors.Served() - m.served.mark }
+
 // assemble writes the payload into the slot that does not run and proves it.
-func (a *Agent) assemble(ctx context.Context, e update.Assemble, m *meter) update.Event {
+func (a *Agent) assemble(ctx context.Context, e update.Assemble, m meter, peers int64) update.Event {
 	p, err := a.plan(ctx, e.Target)
 	if err != nil {
 		return judged(e.Job, err)
@@ -55,7 +51,7 @@ func (a *Agent) assemble(ctx context.Context, e update.Assemble, m *meter) updat
 		}
 		return f
 	}
-	stats, err := a.fill(ctx, e, p, place, m)
+	bytes, err := a.fill(ctx, e, p, place, m, peers)
 	if err := errors.Join(err, place.Close()); err != nil {
 		f := judged(e.Job, err)
 		if errors.Is(err, errStorage) || errors.Is(err, firmware.ErrCorrupt) && f.Reason == protocol.ReasonDownload {
@@ -71,22 +67,24 @@ func (a *Agent) assemble(ctx context.Context, e update.Assemble, m *meter) updat
 		return failed(e.Job, protocol.ReasonStorage, err, true)
 	}
 	a.share(e.Slot)
-	return update.Assembled{Job: e.Job, Bytes: m.bytes(stats)}
+	return update.Assembled{Job: e.Job, Bytes: bytes}
 }
 
-func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place install.Place, m *meter) (assemble.Stats, error) {
+// fill assembles into an open slot. peers is what neighbours gave to this attempt before.
+func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place install.Place, m meter, peers int64) (protocol.Bytes, error) {
 	var seeds []firmware.Source
 	if payload, index, err := a.slots.Open(a.slot); err == nil {
 		defer payload.Close()
 		seeds = append(seeds, firmware.NewSeed(index, payload))
 	}
-	told := int64(0)
+	var told, given atomic.Int64
+	given.Store(peers)
 	job := assemble.New(assemble.Options{
 		Index: p.index, Digest: p.component.SHA256, Target: blamed{place}, Seeds: seeds,
 		Progress: func(s assemble.Stats) {
-			if s.Done-told >= max(s.Total/50, 1) { // the loop need not hear of every chunk
-				told = s.Done
-				a.send(ctx, update.Progressed{Job: e.Job, Bytes: m.bytes(s)})
+			if s.Done-told.Load() >= max(s.Total/50, 1) { // the loop need not hear of every chunk
+				told.Store(s.Done)
+				a.send(ctx, update.Progressed{Job: e.Job, Bytes: m.bytes(a, s, given.Load())})
 			}
 		},
 	})
@@ -95,14 +93,15 @@ func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place inst
 		if len(missing) == 0 {
 			return nil
 		}
-		traffic, err := a.neighbors.Fetch(ctx, swarm, missing, deliver)
-		m.add(traffic)
+		n, err := a.neighbors.Fetch(ctx, swarm, missing, deliver)
+		given.Add(n)
 		return err
 	})
+	bytes := m.bytes(a, stats, given.Load())
 	if err != nil {
-		a.send(ctx, update.Progressed{Job: e.Job, Bytes: m.bytes(stats)}) // what is in place counts as progress
+		a.send(ctx, update.Progressed{Job: e.Job, Bytes: bytes}) // what is in place counts as progress
 	}
-	return stats, err
+	return bytes, err
 }
 
 // share offers what a slot holds to the neighbours.

@@ -24,6 +24,8 @@ type Enrollment struct {
 	Labels        map[string]string
 	Virtual       bool  // slots and boot loader are files in Dir
 	SlotSize      int64 // bytes of each virtual slot
+	// Interfaces to look for neighbours on; none: all, or the loopback interface for a virtual device.
+	Interfaces []string
 }
 
 // Enroll gets an identity and writes agent.json and its company. The key is made first and kept, so that an enrolment
@@ -64,6 +66,7 @@ func Enroll(ctx context.Context, e Enrollment) (*Config, error) {
 		Device: r.ID, Hardware: e.Hardware, Fleet: r.Fleet, Server: r.Server, Brokers: r.Brokers,
 		Slots: map[string]string{"a": "/dev/disk/by-partlabel/rootfs-a", "b": "/dev/disk/by-partlabel/rootfs-b"},
 		Boot:  Boot{Kind: BootUboot},
+		Mesh:  Mesh{Interfaces: e.Interfaces},
 	}
 	if c.Server == "" {
 		c.Server = e.Server
@@ -86,6 +89,9 @@ func Enroll(ctx context.Context, e Enrollment) (*Config, error) {
 func makeVirtual(dir string, size int64, c *Config) error {
 	c.Slots = map[string]string{"a": "slot-a", "b": "slot-b"}
 	c.Boot, c.Reboot = Boot{Kind: BootEnvfile, Path: "boot.env"}, []string{"exec"}
+	if len(c.Mesh.Interfaces) == 0 { // virtual devices of one machine are neighbours, and nobody else's
+		c.Mesh = Mesh{Interfaces: []string{"lo"}, Listen: "127.0.0.1:0"}
+	}
 	for _, name := range c.Slots {
 		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {

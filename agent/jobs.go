@@ -54,14 +54,11 @@ func (a *Agent) do(ctx context.Context, e update.Effect) {
 			a.Log.Error("the running slot could not be marked good", "slot", e.Slot, "error", err)
 		}
 	case update.Check:
-		a.metered.base, a.metered.mark = a.state.Bytes.Origin, a.origin.Bytes()
+		a.meter.start(a, a.state.Bytes)
 		a.begin(ctx, func(ctx context.Context) update.Event { return a.check(ctx, e) })
 	case update.Assemble:
-		if a.job == nil { // after a restart: go on counting
-			a.metered.base, a.metered.mark = a.state.Bytes.Origin, a.origin.Bytes()
-		}
-		m := &meter{agent: a, base: a.metered.base, mark: a.metered.mark, peers: a.state.Bytes.Peers, served: a.state.Bytes.Served}
-		a.begin(ctx, func(ctx context.Context) update.Event { return a.assemble(ctx, e, m) })
+		m, peers := a.meter, a.state.Bytes.Peers
+		a.begin(ctx, func(ctx context.Context) update.Event { return a.assemble(ctx, e, m, peers) })
 	case update.Arm:
 		a.begin(ctx, func(ctx context.Context) update.Event {
 			if err := a.loader.ArmTrial(ctx, e.Slot, e.Tries); err != nil {

@@ -15,21 +15,20 @@ type Neighbors interface {
 	Run(ctx context.Context) error
 	// Share offers the chunks of an index, named by the digest of its encoded form, until stop is called.
 	Share(swarm firmware.Digest, index *firmware.Index, src firmware.Source) (stop func())
-	// Fetch gets chunks and hands each over; have is what this device already holds and may be asked for meanwhile.
-	Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver func(plain []byte, id firmware.ChunkID) error) (Traffic, error)
+	// Fetch gets chunks and hands each over, and returns how many bytes neighbours gave on the wire.
+	Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver func(plain []byte, id firmware.ChunkID) error) (peers int64, err error)
 	// Count returns how many neighbours are in sight.
 	Count() int
+	// Served returns how many bytes neighbours have taken so far.
+	Served() int64
 }
 
-// Swarm is one index and what this device has of it.
+// Swarm is one index and what this device has of it, which neighbours may take.
 type Swarm struct {
 	ID    firmware.Digest
 	Index *firmware.Index
 	Have  firmware.Source
 }
-
-// Traffic counts bytes on the wire.
-type Traffic struct{ Peers, Served int64 }
 
 // Origin hands over chunks as they are stored at the server.
 type Origin interface {
@@ -43,7 +42,7 @@ type alone struct{ origin Origin }
 func Alone(o Origin) Neighbors { return alone{o} }
 
 // Run implements Neighbors.
-func (alone) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (alone) Run(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 
 // Share implements Neighbors.
 func (alone) Share(firmware.Digest, *firmware.Index, firmware.Source) func() { return func() {} }
@@ -51,8 +50,11 @@ func (alone) Share(firmware.Digest, *firmware.Index, firmware.Source) func() { r
 // Count implements Neighbors.
 func (alone) Count() int { return 0 }
 
+// Served implements Neighbors.
+func (alone) Served() int64 { return 0 }
+
 // Fetch implements Neighbors. Three requests are under way at a time, which hides the round trip and bounds the memory.
-func (a alone) Fetch(ctx context.Context, _ Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (Traffic, error) {
+func (a alone) Fetch(ctx context.Context, _ Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (int64, error) {
 	g, busy := errgroup.WithContext(ctx)
 	g.SetLimit(3)
 	for _, c := range missing {
@@ -71,5 +73,5 @@ func (a alone) Fetch(ctx context.Context, _ Swarm, missing []firmware.Chunk, del
 			return deliver(plain, c.ID)
 		})
 	}
-	return Traffic{}, errors.Join(g.Wait(), ctx.Err())
+	return 0, errors.Join(g.Wait(), ctx.Err())
 }

@@ -68,7 +68,7 @@ type Options struct {
 	Env     []string // beside the process's own
 	MQTT    func() bool
 	Server  func() bool
-	Every   time.Duration // pause before a failed probe is asked again; default 2 s
+	Every   time.Duration // longest pause before a failed probe is asked again; default 2 s
 	Timeout time.Duration // of a probe that names none; default 10 s
 }
 
@@ -110,6 +110,7 @@ func Run(ctx context.Context, o Options) error {
 // insist asks one probe until it passes or ctx ends.
 func (o Options) insist(ctx context.Context, p Probe) *Failure {
 	last := &Failure{Probe: p.Name, Detail: "there was no time to ask it", Deadline: true}
+	wait := o.Every / 8 // what is only just starting is asked again soon
 	for ctx.Err() == nil {
 		err := o.ask(ctx, p)
 		if err == nil {
@@ -118,7 +119,8 @@ func (o Options) insist(ctx context.Context, p Probe) *Failure {
 		if ctx.Err() == nil || last.Deadline { // an answer counts more than being cut off
 			last = &Failure{Probe: p.Name, Detail: err.Error(), Deadline: ctx.Err() != nil}
 		}
-		pause := time.NewTimer(o.Every)
+		pause := time.NewTimer(wait)
+		wait = min(2*wait, o.Every)
 		select {
 		case <-ctx.Done():
 		case <-pause.C:

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/waxwing-ota/waxwing/agent"
+	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/mesh"
+)
+
+// neighbors is the mesh as the agent knows it.
+type neighbors struct{ *mesh.Mesh }
+
+func newMesh(c *agent.Config, id *agent.Identity, from agent.Origin, log *slog.Logger) (agent.Neighbors, error) {
+	m, err := mesh.New(mesh.Options{
+		Device: c.Device, Certificate: id.Certificate(), FleetCA: id.Pool(), Fleet: c.Fleet,
+		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Origin: from, Log: log,
+	})
+	return neighbors{m}, err
+}
+
+// Count implements agent.Neighbors.
+func (n neighbors) Count() int { return len(n.Neighbors()) }
+
+// Fetch implements agent.Neighbors.
+func (n neighbors) Fetch(ctx context.Context, s agent.Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (int64, error) {
+	t, err := n.Mesh.Fetch(ctx, mesh.Swarm{ID: s.ID, Index: s.Index, Have: s.Have}, missing, deliver)
+	return t.Peers, err
+}
