@@ -118,8 +118,10 @@ func (c *Client) Run(ctx context.Context) error {
 	for {
 		began := time.Now()
 		err := c.session(ctx, clean)
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return nil
+		default:
 		}
 		// A message too long waits in our session at the broker and would break each connection; a clean session drops it.
 		clean = errors.Is(err, frame.ErrTooLong)

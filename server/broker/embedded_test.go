@@ -3,6 +3,7 @@ package broker_test
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -222,7 +223,8 @@ func TestBadPackets(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := io.ReadAll(c); err != nil {
-			if n, ok := err.(net.Error); ok && n.Timeout() {
+			var n net.Error
+			if errors.As(err, &n) && n.Timeout() {
 				t.Errorf("%s: the connection stays", name)
 			}
 		}

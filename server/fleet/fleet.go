@@ -3,7 +3,18 @@
 // A [Device] is identity and labels, written by people and enrolment; it changes rarely. A [State] is what the device
 // reported, written in batches, many devices to a transaction, and only when it says something new; presence and the
 // moment of the last message are kept in memory. A [Group] is a selector over labels, so membership is computed, never
-// stored. For each device the fleet keeps a signed membership up to date (see [Documents]).
+// stored. For each device the fleet keeps a signed membership up to date.
+//
+//	f, err := fleet.New(ctx, fleet.Options{Store: s, Identity: ca, Signer: policyKey})
+//	go f.Run(ctx)                                            // follows the store, writes reports, signs memberships
+//	token, secret, err := f.CreateToken(ctx, fleet.TokenSpec{Uses: 8}, "ada")
+//	e, err := f.Enroll(ctx, request)                         // from the device plane
+//	err = f.Ingest(ctx, "d-1", report, address)              // durable when it returns
+//	views, total, revision := f.Views(ctx, fleet.Query{Selector: selector, Limit: 50})
+//	feed := f.Subscribe()                                    // ids of devices that changed
+//
+// Questions are answered from a mirror in memory, which a watch of the store keeps up to date, so a page of a hundred
+// thousand devices takes some hundredths of a second, and several servers on one store agree.
 package fleet
 
 import (

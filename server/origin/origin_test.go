@@ -251,7 +251,7 @@ func TestRefusals(t *testing.T) {
 	p.refused("no JSON", r, b, 400, "body")
 	r, b = p.do(stranger, "POST", protocol.PathEnroll, protocol.EnrollRequest{Token: "wxe_a_b_c"})
 	p.refused("token", r, b, 403, "token")
-	if r, _ := p.do(stranger, "GET", protocol.PathTime, nil, "X-Big", strings.Repeat("x", 40<<10)); r.StatusCode != 431 {
+	if r, _ := p.do(stranger, "GET", protocol.PathTime, nil, "X-Big", strings.Repeat("x", 40<<10)); r.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Error("header of 40 KiB:", r.Status)
 	}
 	// TLS itself refuses certificates of other fleets.
@@ -323,7 +323,7 @@ func TestRepository(t *testing.T) {
 		if r.StatusCode != http.StatusPartialContent || string(b) != "5678901234" {
 			t.Fatal(r.Status, string(b))
 		}
-		if r, b := p.do(device, "HEAD", name, nil); r.StatusCode != 200 || r.ContentLength != int64(len(chunk)) || len(b) != 0 {
+		if r, b := p.do(device, "HEAD", name, nil); r.StatusCode != http.StatusOK || r.ContentLength != int64(len(chunk)) || len(b) != 0 {
 			t.Fatal(r.Status, r.ContentLength)
 		}
 		if r, b := p.do(device, "GET", name, nil, "If-None-Match", r.Header.Get("ETag")); r.StatusCode != http.StatusNotModified || len(b) != 0 {
@@ -356,7 +356,7 @@ func TestOpenRepository(t *testing.T) {
 	p := newPlane(t, func(o *origin.Options) { o.OpenRepo = true })
 	p.put("repo/metadata/timestamp.json", "{}")
 	stranger := p.client(tls.Certificate{}, true)
-	if r, b := p.do(stranger, "GET", "/repo/metadata/timestamp.json", nil); r.StatusCode != 200 || string(b) != "{}" {
+	if r, b := p.do(stranger, "GET", "/repo/metadata/timestamp.json", nil); r.StatusCode != http.StatusOK || string(b) != "{}" {
 		t.Fatal(r.Status, string(b))
 	}
 	r, b := p.do(stranger, "GET", protocol.PathTime, nil)

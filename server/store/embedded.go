@@ -116,7 +116,7 @@ func (c errorsTo) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range append(append([]zapcore.Field{}, c.fields...), fields...) {
 		f.AddTo(m)
 	}
-	c.log.Error("etcd: "+e.Message, "detail", fmt.Sprint(m.Fields))
+	c.log.Error("etcd reports an error", "message", e.Message, "detail", fmt.Sprint(m.Fields))
 	return nil
 }
 

@@ -43,7 +43,7 @@ func get(ctx context.Context, s blob.Store, key string) (string, error) {
 	}
 	content, err := io.ReadAll(b)
 	if err == nil && int64(len(content)) != b.Size() {
-		err = fmt.Errorf("Size is %d, the content has %d", b.Size(), len(content))
+		err = fmt.Errorf("a size of %d, and the content has %d", b.Size(), len(content))
 	}
 	return string(content), errors.Join(err, b.Close())
 }
