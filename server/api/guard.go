@@ -35,6 +35,29 @@ func callerOf(ctx context.Context) caller {
 	return c
 }
 
+// unknownPath is the route of everything below the base that is no operation.
+const unknownPath = basePath + "/*"
+
+// guardAll puts each operation's guard before its route. A route below the base that no operation of the contract
+// describes is shut: a mistake in the wiring cannot leave a door open.
+func (s *Server) guardAll(all []operation) echo.MiddlewareFunc {
+	guards := map[string]echo.MiddlewareFunc{}
+	for _, op := range all {
+		guards[op.echoRoute()] = s.guard(op)
+	}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if path := c.Path(); !strings.HasPrefix(path, basePath) || path == unknownPath {
+				return next(c)
+			}
+			if guard, ok := guards[c.Request().Method+" "+c.Path()]; ok {
+				return guard(next)(c)
+			}
+			return fmt.Errorf("the route %s has no guard", c.Path())
+		}
+	}
+}
+
 // guard lets a request of one operation through when the caller may do it and it fits the contract.
 func (s *Server) guard(op operation) echo.MiddlewareFunc {
 	crossOrigin := http.NewCrossOriginProtection()

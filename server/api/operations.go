@@ -11,7 +11,6 @@ import (
 
 // operation is what the guard needs to know of one operation of the contract.
 type operation struct {
-	id     string
 	scope  auth.Scope // empty: none is needed
 	open   bool       // x-scope: none
 	stream bool       // its body is bytes, not JSON
@@ -24,7 +23,7 @@ func operations(spec *openapi3.T) []operation {
 	for path, item := range spec.Paths.Map() {
 		for method, op := range item.Operations() {
 			scope, _ := op.Extensions["x-scope"].(string)
-			o := operation{id: op.OperationID, open: scope == "none", route: &routers.Route{
+			o := operation{open: scope == "none", route: &routers.Route{
 				Spec: spec, Path: path, PathItem: item, Method: method, Operation: op,
 			}}
 			if !o.open {
@@ -37,6 +36,12 @@ func operations(spec *openapi3.T) []operation {
 		}
 	}
 	return all
+}
+
+// echoRoute is the method and path of an operation as echo knows them.
+func (op operation) echoRoute() string {
+	path := strings.NewReplacer("{", ":", "}", "").Replace(op.route.Path)
+	return op.route.Method + " " + basePath + path
 }
 
 // auditActions maps the name of a handler to the action that the trail records for it. Operations without one, or with

@@ -67,20 +67,16 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
 	}
-	guards := map[string][]echo.MiddlewareFunc{}
-	for _, op := range operations(spec) {
-		guards[op.id] = []echo.MiddlewareFunc{s.guard(op)}
-	}
 	s.echo.HTTPErrorHandler = s.answerProblem
-	s.echo.Use(requestID, s.recover, harden)
+	s.echo.Use(requestID, s.recover, harden, s.guardAll(operations(spec)))
 	strict := NewStrictHandler(s, []StrictMiddlewareFunc{s.record(auditActions(spec))})
-	RegisterHandlersWithOptions(s.echo, strict, RegisterHandlersOptions{BaseURL: basePath, OperationMiddlewares: guards})
+	RegisterHandlersWithBaseURL(s.echo, strict, basePath)
 	s.echo.GET("/healthz", s.health)
 	s.echo.GET("/openapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", contract) })
 	if o.Metrics != nil {
 		s.echo.GET("/metrics", s.metrics(o.Metrics))
 	}
-	s.echo.Any(basePath+"/*", func(echo.Context) error { return echo.ErrNotFound })
+	s.echo.Any(unknownPath, func(echo.Context) error { return echo.ErrNotFound })
 	s.echo.GET("/*", echo.WrapHandler(o.Dashboard))
 	return s, nil
 }

@@ -1,0 +1,70 @@
+package server
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/waxwing-ota/waxwing/server/broker"
+	"github.com/waxwing-ota/waxwing/server/origin"
+)
+
+// wireDevices makes the device plane and the broker.
+func (s *Server) wireDevices(p *parts) error {
+	names := append([]string{s.o.Advertise}, addresses()...)
+	plane := origin.New(origin.Options{
+		Listener: p.fronts.device, TLS: p.identity.ServerTLS(names), Fleet: p.fleet, Blobs: p.blob, OpenRepo: s.o.OpenRepo,
+		FleetCA: p.identity.PEM(), Tag: p.identity.Fleet(), Root: p.repo.Root, Server: s.at.Device, Brokers: []string{s.at.MQTT},
+		Now: s.o.Now, Log: s.o.Log,
+	})
+	p.fronts.run = append(p.fronts.run, plane.Run)
+	p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "waxwing_origin_bytes_total", Help: "Bytes served below /repo: what crossed the uplinks of the sites.",
+	}, func() float64 {
+		var sum int64
+		for _, n := range plane.Served() {
+			sum += n
+		}
+		return float64(sum)
+	}))
+	return s.wireBroker(p, names)
+}
+
+// wireBroker makes the embedded broker, or connects to an external one.
+func (s *Server) wireBroker(p *parts, names []string) error {
+	if s.o.MQTTBroker != "" {
+		// The mirror needs the client to publish, the client the mirror to publish again after it has connected.
+		var mirror *broker.Mirror
+		client, err := broker.NewClient(broker.ClientOptions{
+			Broker: s.o.MQTTBroker, TLS: p.identity.ClientTLS(nil), Fleet: p.fleet, Log: s.o.Log,
+			Connected: func() { mirror.Republish() },
+		})
+		if err != nil {
+			return err
+		}
+		mirror = broker.NewMirror(broker.MirrorOptions{Store: p.store, Publisher: client, Log: s.o.Log})
+		p.fronts.run = append(p.fronts.run, client.Run, mirror.Run)
+		return nil
+	}
+	changed := p.fleet.Subscribe()
+	p.closers = append(p.closers, closeFunc(changed.Close))
+	embedded, err := broker.NewEmbedded(broker.Options{
+		Listener: p.fronts.mqtt, TLS: p.identity.ServerTLS(names), Fleet: p.fleet, Log: s.o.Log,
+		Changed: changed.Next,
+	})
+	if err != nil {
+		return err
+	}
+	mirror := broker.NewMirror(broker.MirrorOptions{Store: p.store, Publisher: embedded, Log: s.o.Log})
+	p.fronts.run = append(p.fronts.run, embedded.Run, mirror.Run)
+	p.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "waxwing_mqtt_connections", Help: "Devices that are connected to the embedded broker.",
+	}, func() float64 { return float64(embedded.Connected()) }))
+	return nil
+}
+
+// closeFunc makes a function that cannot fail an io.Closer.
+type closeFunc func()
+
+func (f closeFunc) Close() error {
+	f()
+	return nil
+}

@@ -1,0 +1,44 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// Addresses is where a server serves. It is written to server.json while it does.
+type Addresses struct {
+	Operator string `json:"operator_url"` // http://127.0.0.1:8080
+	Device   string `json:"device_url"`   // https://host:8443
+	MQTT     string `json:"mqtt_url"`     // tls://host:8883
+	PID      int    `json:"pid"`
+}
+
+const readyFile = "server.json"
+
+// announce writes server.json, whole or not at all.
+func (a Addresses) announce(data string) error {
+	b, err := json.MarshalIndent(a, "", "  ")
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(data, ".server-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(append(b, '\n'))
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), filepath.Join(data, readyFile))
+}
+
+func unannounce(data string) error {
+	err := os.Remove(filepath.Join(data, readyFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
