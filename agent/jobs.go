@@ -19,8 +19,11 @@ import (
 	"github.com/waxwing-ota/waxwing/signing/trust"
 )
 
-// rebootPatience is how long a reboot command may take until it is run again.
-const rebootPatience = 5 * time.Minute
+const (
+	rebootPatience = 5 * time.Minute        // that a reboot command may take until it is run again
+	lingerMost     = 15 * time.Second       // that a reboot waits for neighbours
+	lingerQuiet    = 400 * time.Millisecond // without a byte for any of them
+)
 
 // job is the one piece of work under way.
 type job struct {
@@ -67,7 +70,10 @@ func (a *Agent) do(ctx context.Context, e update.Effect) {
 			return update.Armed{Job: e.Job}
 		})
 	case update.Reboot:
-		a.begin(ctx, func(ctx context.Context) update.Event { return a.reboot(ctx, e.Job) })
+		a.begin(ctx, func(ctx context.Context) update.Event {
+			a.linger(ctx)
+			return a.reboot(ctx, e.Job)
+		})
 	case update.Probe:
 		a.begin(ctx, func(ctx context.Context) update.Event { return a.probe(ctx, e) })
 	case update.Confirm:
@@ -183,6 +189,26 @@ func (a *Agent) probe(ctx context.Context, e update.Probe) update.Event {
 		return failed(e.Job, protocol.ReasonDeadline, err, false)
 	}
 	return failed(e.Job, protocol.ReasonProbe, err, false)
+}
+
+// linger waits while neighbours take chunks: what they lose with this device they would have to ask the server for.
+func (a *Agent) linger(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lingerMost)
+	defer cancel()
+	quiet := time.NewTicker(lingerQuiet)
+	defer quiet.Stop()
+	for before := a.neighbors.Served(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-quiet.C:
+		}
+		now := a.neighbors.Served()
+		if now == before {
+			return
+		}
+		before = now
+	}
 }
 
 // reboot reports first, for a moment, because the next word may come late or never.

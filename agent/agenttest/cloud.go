@@ -39,15 +39,16 @@ type Cloud struct {
 	addr    string
 	server  *http.Server
 
-	mu        sync.Mutex
-	files     map[string][]byte
-	documents protocol.Documents
-	seq       uint64
-	reports   []protocol.Report
-	heard     chan struct{} // closed and replaced with each report
-	chunks    int           // that were fetched
-	renewed   int
-	gate      func(path string) // called before a file is served
+	mu       sync.Mutex
+	files    map[string][]byte
+	members  map[string]json.RawMessage // device → membership
+	policies []json.RawMessage
+	seq      uint64
+	reports  []protocol.Report
+	heard    chan struct{} // closed and replaced with each report
+	chunks   int           // that were fetched
+	renewed  int
+	gate     func(path string) // called before a file is served
 }
 
 // Product is the one that the cloud publishes.
@@ -65,7 +66,7 @@ func NewCloud(t testing.TB) *Cloud {
 	}
 	c := &Cloud{
 		t: t, CA: NewCA(t), policy: key("policy"), product: key("product"), files: map[string][]byte{}, addr: "127.0.0.1:0",
-		heard: make(chan struct{}), mux: http.NewServeMux(),
+		members: map[string]json.RawMessage{}, heard: make(chan struct{}), mux: http.NewServeMux(),
 	}
 	online := key("online")
 	var err error
@@ -162,10 +163,10 @@ func (c *Cloud) Member(device string, groups ...string) json.RawMessage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seq++
-	c.documents.Membership = c.seal(&policy.Membership{
+	c.members[device] = c.seal(&policy.Membership{
 		Schema: 1, Device: device, Groups: groups, Seq: c.seq, IssuedAt: now(), ExpiresAt: now().Add(time.Hour),
 	})
-	return c.documents.Membership
+	return c.members[device]
 }
 
 // Wish returns a signed policy for group all, and puts it into the documents. edit may change it before.
@@ -183,7 +184,7 @@ func (c *Cloud) Wish(r policy.Release, edit func(*policy.Policy)) []byte {
 		edit(p)
 	}
 	b := c.seal(p)
-	c.documents.Policies = []json.RawMessage{b}
+	c.policies = []json.RawMessage{b}
 	return b
 }
 
@@ -294,10 +295,11 @@ func (c *Cloud) serveFile(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b)
 }
 
-func (c *Cloud) serveDocuments(w http.ResponseWriter, _ *http.Request) {
+func (c *Cloud) serveDocuments(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	answer(w, c.documents)
+	device := r.TLS.PeerCertificates[0].Subject.CommonName
+	answer(w, protocol.Documents{Membership: c.members[device], Policies: c.policies})
 }
 
 func (c *Cloud) takeReport(w http.ResponseWriter, r *http.Request) {

@@ -44,6 +44,9 @@ func TestMain(m *testing.M) {
 		store(env, vars)
 		os.Exit(0)
 	}
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil { // or each command takes a second under -race
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 

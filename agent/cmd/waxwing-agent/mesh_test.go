@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/waxwing-ota/waxwing/agent"
+	"github.com/waxwing-ota/waxwing/agent/agenttest"
+	"github.com/waxwing-ota/waxwing/agent/protocol"
+)
+
+// TestNeighboursShare starts three devices together, which find each other on the loopback interface. Together they ask the
+// server for little more than one copy.
+func TestNeighboursShare(t *testing.T) {
+	cloud := agenttest.NewCloud(t)
+	image := make([]byte, 0, 6<<20)
+	r := rand.New(rand.NewPCG(3, 4))
+	for len(image) < 6<<20 {
+		image = fmt.Appendf(image, "%x symbol_%d\n", r.Uint64(), r.IntN(1000))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	const devices = 3
+	for n := range devices {
+		dir, name := t.TempDir(), fmt.Sprintf("d-%d", n+1)
+		cloud.Member(name, "all")
+		c, err := agent.Enroll(ctx, agent.Enrollment{
+			Server: cloud.URL, Token: cloud.CA.Token(), Dir: dir, ID: name, Hardware: "qemu-arm64", Virtual: true, SlotSize: 8 << 20,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.PollSeconds = 1
+		if err := c.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if err := life(ctx, t, filepath.Join(dir, agent.ConfigFile)); err != nil && !errors.Is(err, agent.ErrReboot) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for n := range devices {
+		cloud.Await("a start", func(r protocol.Report) bool { return r.Device == fmt.Sprintf("d-%d", n+1) })
+	}
+	cloud.Wish(cloud.Publish("1.0.0", 1, "qemu-arm64", bytes.Clone(image)), nil)
+	var peers int64
+	for n := range devices {
+		r := cloud.Await("committed", func(r protocol.Report) bool {
+			return r.Device == fmt.Sprintf("d-%d", n+1) && r.Update != nil && r.Update.Phase == protocol.Committed
+		})
+		peers += r.Update.Bytes.Peers
+		t.Logf("%s: %+v", r.Device, r.Update.Bytes)
+	}
+	if all, distinct := cloud.Chunks(), cloud.Distinct(); all > 2*distinct || peers == 0 {
+		t.Errorf("%d chunks were asked of the server, there are %d; %d bytes came from neighbours", all, distinct, peers)
+	}
+}
+
+// life is one run of a device, from power-on to reboot.
+func life(ctx context.Context, t *testing.T, path string) error {
+	c, err := agent.LoadConfig(path)
+	if err != nil {
+		return err
+	}
+	id, err := agent.LoadIdentity(c.Path(""))
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil)).With("device", c.Device)
+	a, err := agent.New(agent.Options{
+		Config: c, Identity: id, Version: "test", Log: log,
+		Neighbors: func(o agent.Origin) (agent.Neighbors, error) { return newMesh(c, id, o, log) },
+	})
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}
