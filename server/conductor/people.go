@@ -15,7 +15,8 @@ import (
 )
 
 // Create starts a rollout, or with dryRun says what it would be: the result then has no id and nothing is stored. Errors
-// match rollout.ErrSpec, store.ErrNotFound (release or group), ErrBusy and ErrState (the release is not published).
+// match rollout.ErrSpec, ErrBusy, ErrState (the release is not published), and those of fleet and release for what does not
+// exist.
 func (c *Conductor) Create(ctx context.Context, s rollout.Spec, by string, dryRun bool) (*rollout.Rollout, int64, error) {
 	s, err := s.Complete()
 	if err != nil {
@@ -57,6 +58,10 @@ func (c *Conductor) Create(ctx context.Context, s rollout.Spec, by string, dryRu
 		effects := r.Step(rollout.Started{Candidates: candidates(views)}, now)
 		if dryRun {
 			return nil
+		}
+		if all := r.Counts(); all.Total == all.ByStatus[rollout.Excluded] {
+			return fmt.Errorf("%w: none of the %d devices of group %s can take %s %s; see them with --dry-run",
+				rollout.ErrSpec, all.Total, s.Group, s.Product, s.Version)
 		}
 		if err := c.commit(ctx, l, effects); err != nil {
 			return err

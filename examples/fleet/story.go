@@ -1,0 +1,176 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/waxwing-ota/waxwing/server/api/client"
+)
+
+// Result is how one release went.
+type Result struct {
+	Rollout *client.Rollout
+	Devices []client.RolloutDevice
+	Release *client.Release
+}
+
+// Release makes an image, publishes it and returns how it was published.
+func (f *Fleet) Release(ctx context.Context, version string, healthy bool) (*client.Release, error) {
+	fmt.Fprintf(f.o.Out, "\n# An image of %s from real files of this machine.\n", version)
+	image, err := f.Image(ctx, version, healthy)
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(image)
+	if _, err := f.run(ctx, "release", "create", "--product", Product, "--version", version, "--hardware", Hardware,
+		"--image", image); err != nil {
+		return nil, fmt.Errorf("release create %s: %w", version, err)
+	}
+	r, err := f.API.GetReleaseWithResponse(ctx, Product, version)
+	if err != nil {
+		return nil, err
+	}
+	if r.JSON200 == nil || r.JSON200.State != client.ReleaseStatePublished {
+		return nil, fmt.Errorf("release %s is not published: %s", version, r.Body)
+	}
+	return r.JSON200, nil
+}
+
+// RollOut starts a rollout, follows it to its end and returns where every device stands then. The end may be an abort;
+// that is for the caller to judge.
+func (f *Fleet) RollOut(ctx context.Context, version, stages string) (*Result, error) {
+	if _, err := f.run(ctx, "rollout", "create", "--product", Product, "--version", version, "--stages", stages, "--watch"); err != nil &&
+		!strings.Contains(err.Error(), "exit status 6") { // 6: aborted
+		return nil, fmt.Errorf("rollout create %s: %w", version, err)
+	}
+	list, err := f.API.ListRolloutsWithResponse(ctx, &client.ListRolloutsParams{})
+	if err != nil {
+		return nil, err
+	}
+	if list.JSON200 == nil || len(list.JSON200.Items) == 0 {
+		return nil, fmt.Errorf("no rollouts: %s", list.Body)
+	}
+	id := list.JSON200.Items[0].Id
+	result := &Result{}
+	// An abort ends the rollout while the failed device is still on its way back.
+	err = await(ctx, "every device at rest", time.Minute, func() (bool, error) {
+		result.Rollout, err = f.Rollout(ctx, id)
+		if err != nil {
+			return false, err
+		}
+		c := result.Rollout.Counts
+		return c.Downloading+c.Installing+c.Rebooting+c.Proving == 0 && result.Rollout.State != client.RolloutStateRunning, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	devices, err := f.API.ListRolloutDevicesWithResponse(ctx, id, &client.ListRolloutDevicesParams{})
+	if err != nil {
+		return nil, err
+	}
+	if devices.JSON200 == nil {
+		return nil, fmt.Errorf("devices of %s: %s", id, devices.Body)
+	}
+	result.Devices = devices.JSON200.Items
+	return result, nil
+}
+
+// Rollout reads one rollout.
+func (f *Fleet) Rollout(ctx context.Context, id string) (*client.Rollout, error) {
+	r, err := f.API.GetRolloutWithResponse(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if r.StatusCode() != http.StatusOK {
+		return nil, fmt.Errorf("rollout %s: %s", id, r.Body)
+	}
+	return r.JSON200, nil
+}
+
+// Running returns which version each device says that it runs.
+func (f *Fleet) Running(ctx context.Context) (map[string]string, error) {
+	r, err := f.API.ListDevicesWithResponse(ctx, &client.ListDevicesParams{})
+	if err != nil {
+		return nil, err
+	}
+	if r.JSON200 == nil {
+		return nil, fmt.Errorf("devices: %s", r.Body)
+	}
+	out := map[string]string{}
+	for _, d := range r.JSON200.Items {
+		if d.Running.Version != nil {
+			out[d.Id] = *d.Running.Version
+		} else {
+			out[d.Id] = ""
+		}
+	}
+	return out, nil
+}
+
+// Play tells the whole story and returns an error that says what did not hold.
+func (f *Fleet) Play(ctx context.Context) error {
+	for _, chapter := range []struct {
+		version, stages string
+		healthy         bool
+		title           string
+	}{
+		{First, "100%", true, "The first release, to every device at once"},
+		{"1.1.0", "1,50%,100%", true, "An upgrade, in stages"},
+		{"1.2.0", "1,50%,100%", false, "A broken release"},
+	} {
+		fmt.Fprintf(f.o.Out, "\n━━ %s: %s\n", chapter.version, chapter.title)
+		release, err := f.Release(ctx, chapter.version, chapter.healthy)
+		if err != nil {
+			return err
+		}
+		result, err := f.RollOut(ctx, chapter.version, chapter.stages)
+		if err != nil {
+			return err
+		}
+		result.Release = release
+		result.Print(f.o.Out)
+		if err := f.judge(ctx, result, chapter.healthy); err != nil {
+			return fmt.Errorf("%s: %w", chapter.version, err)
+		}
+	}
+	return nil
+}
+
+// maxCopies is how many copies of what one device needs may cross the uplink for all of them.
+const maxCopies = 1.25
+
+func (f *Fleet) judge(ctx context.Context, r *Result, healthy bool) error {
+	all := len(f.Agents)
+	running, err := f.Running(ctx)
+	if err != nil {
+		return err
+	}
+	at := map[string]int{}
+	for _, v := range running {
+		at[v]++
+	}
+	c := r.Rollout.Counts
+	if !healthy {
+		if r.Rollout.State != client.RolloutStateAborted || c.Failed != 1 || c.Succeeded != 0 || c.Pending != all-1 {
+			return fmt.Errorf("the rollout is %s with %d failed, %d untouched; want aborted, 1 and %d", r.Rollout.State, c.Failed, c.Pending, all-1)
+		}
+		if at["1.1.0"] != all {
+			return fmt.Errorf("devices run %v; want all back on 1.1.0", at)
+		}
+		return nil
+	}
+	if r.Rollout.State != client.RolloutStateCompleted || c.Succeeded != all || c.Total != all {
+		return fmt.Errorf("the rollout is %s with %d of %d succeeded: %s", r.Rollout.State, c.Succeeded, all, r.Rollout.Why)
+	}
+	if at[r.Rollout.Version] != all {
+		return fmt.Errorf("devices run %v; want all on %s", at, r.Rollout.Version)
+	}
+	if copies := r.Copies(); copies > maxCopies {
+		return fmt.Errorf("%.2f copies crossed the uplink; %.2f is the limit", copies, maxCopies)
+	}
+	return nil
+}
