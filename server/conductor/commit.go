@@ -118,7 +118,7 @@ func (c *Conductor) load(ctx context.Context) error {
 func (c *Conductor) catchUp(ctx context.Context) error {
 	for group, l := range c.governing {
 		views, err := c.o.Fleet.Candidates(ctx, group)
-		if err != nil && !errors.Is(err, fleet.ErrNotFound) {
+		if err != nil && !errors.Is(err, fleet.ErrGroup) {
 			return err
 		}
 		present := make(map[string]fleet.View, len(views))

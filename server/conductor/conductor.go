@@ -218,7 +218,7 @@ func (c *Conductor) observe(ctx context.Context, ids []string) error {
 	effects := map[*live][]rollout.Effect{}
 	for _, id := range ids {
 		view, err := c.o.Fleet.View(ctx, id)
-		if err != nil && !errors.Is(err, fleet.ErrNotFound) {
+		if err != nil && !errors.Is(err, fleet.ErrUnknown) {
 			return err
 		}
 		for _, l := range c.governing {

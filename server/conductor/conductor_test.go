@@ -263,7 +263,7 @@ func TestPeople(t *testing.T) {
 	_, _, err = w.c.Create(ctx, rollout.Spec{Product: "gw", Version: "yanked"}, "ann", false)
 	refused(err, conductor.ErrState)
 	_, _, err = w.c.Create(ctx, rollout.Spec{Product: "gw", Version: "1", Group: "nobody"}, "ann", false)
-	refused(err, fleet.ErrNotFound)
+	refused(err, fleet.ErrGroup)
 	_, _, err = w.c.Create(ctx, rollout.Spec{Product: "GW!", Version: "1"}, "ann", false)
 	refused(err, rollout.ErrSpec)
 
