@@ -183,8 +183,10 @@ func (f *Fleet) enroll(ctx context.Context, i int, token string) error {
 		return err
 	}
 	c["probes"] = []any{
-		map[string]any{"name": "health", "timeout_seconds": 10,
-			"command": []string{"sh", "-c", debugfs + ` -R "cat /etc/health" "$WAXWING_SLOT_PATH" 2>/dev/null | grep -qx well`}},
+		map[string]any{
+			"name": "health", "timeout_seconds": 10,
+			"command": []string{"sh", "-c", debugfs + ` -R "cat /etc/health" "$WAXWING_SLOT_PATH" 2>/dev/null | grep -qx well`},
+		},
 		map[string]any{"name": "broker", "mqtt": true},
 	}
 	c["poll_seconds"] = 5

@@ -45,10 +45,11 @@ func (f *Fleet) Image(ctx context.Context, version string, healthy bool) (string
 }
 
 func (f *Fleet) plant(ctx context.Context, tree, version string, healthy bool) error {
-	root := runtime.GOROOT()
-	if out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output(); err == nil {
-		root = strings.TrimSpace(string(out))
+	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return fmt.Errorf("where is Go? %w", err)
 	}
+	root := strings.TrimSpace(string(out))
 	for _, from := range []string{"src/net", "src/crypto", "src/go", "bin/gofmt"} {
 		if err := copyAll(filepath.Join(root, from), filepath.Join(tree, "usr/lib/go", from)); err != nil {
 			return err

@@ -209,7 +209,11 @@ func TestGoesOnAfterRestart(t *testing.T) {
 	w.report("1", protocol.Committed, inCohort(before, 4)...)
 	w.Device(t, "d-new", nil)
 	w.conduct()
-	w.until(r.ID, "the second stage", func(r *rollout.Rollout) bool { return r.Stage == 1 && len(r.Members) == 5 })
+	r = w.until(r.ID, "the new one is seen", func(r *rollout.Rollout) bool { return r.Members["d-new"] != nil })
+	if r.Members["d-new"].Stage == 0 { // its lot put it among the first
+		w.report("1", protocol.Committed, "d-new")
+	}
+	w.until(r.ID, "the second stage", func(r *rollout.Rollout) bool { return r.Stage == 1 })
 	if after := w.policy(); after.Seq <= before.Seq || len(inCohort(after, 4)) != 4 {
 		t.Fatalf("seq %d after %d", after.Seq, before.Seq)
 	}

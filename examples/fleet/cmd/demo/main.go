@@ -20,8 +20,9 @@ func main() {
 	devices := flag.Int("devices", 8, "how many devices")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := play(ctx, *bin, *devices, *once); err != nil && !errors.Is(err, context.Canceled) {
+	err := play(ctx, *bin, *devices, *once)
+	stop()
+	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "\ndemo:", err)
 		os.Exit(1)
 	}
