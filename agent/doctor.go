@@ -137,6 +137,14 @@ func (d *doctor) loader(ctx context.Context, c *Config) {
 	if !d.note("boot loader", err, "", "see boot in the configuration") {
 		return
 	}
+	// Writing beside the agent could undo what it has just written, so then reading must do.
+	unlock, err := lock(c.Path(stateDir))
+	if err != nil {
+		_, err = l.Trial(ctx)
+		d.note("boot loader", err, c.Boot.Kind+", variables can be read; stop the agent to test writing", "see boot in the configuration; run as root")
+		return
+	}
+	defer unlock()
 	if e, ok := l.(examined); ok {
 		d.note("boot loader", e.Doctor(ctx, slots), c.Boot.Kind+", variables can be read and written", "see boot in the configuration; run as root")
 	}
