@@ -140,8 +140,12 @@ func (f *Fleet) Play(ctx context.Context) error {
 	return nil
 }
 
-// maxCopies is how many copies of what one device needs may cross the uplink for all of them.
-const maxCopies = 1.25
+// The uplink may carry maxCopies of what one device alone has to fetch, and for each device what it proves freshness and
+// learns its missing chunks with: metadata and index, which are not shared.
+const (
+	maxCopies = 1.1
+	perDevice = 48 << 10
+)
 
 func (f *Fleet) judge(ctx context.Context, r *Result, healthy bool) error {
 	all := len(f.Agents)
@@ -169,8 +173,10 @@ func (f *Fleet) judge(ctx context.Context, r *Result, healthy bool) error {
 	if at[r.Rollout.Version] != all {
 		return fmt.Errorf("devices run %v; want all on %s", at, r.Rollout.Version)
 	}
-	if copies := r.Copies(); copies > maxCopies {
-		return fmt.Errorf("%.2f copies crossed the uplink; %.2f is the limit", copies, maxCopies)
+	origin, one := r.Uplink()
+	if limit := int64(maxCopies*float64(one)) + int64(all*perDevice); origin > limit {
+		return fmt.Errorf("%s crossed the uplink for %d devices; one alone needs %s, so %s is the limit",
+			size(origin), all, size(one), size(limit))
 	}
 	return nil
 }

@@ -10,22 +10,21 @@ import (
 	"github.com/waxwing-ota/waxwing/server/api/client"
 )
 
-// Copies is the bytes that crossed the uplink for all devices, over what one device alone has to fetch: the chunks that
-// are new in the release, compressed, its index, and some 8 KiB of metadata.
-func (r *Result) Copies() float64 {
-	var origin int64
+// Uplink returns the bytes that crossed the uplink for all devices, and what one device alone has to fetch: the chunks
+// that are new in the release, compressed, its index, and some 8 KiB of metadata.
+func (r *Result) Uplink() (all, one int64) {
 	for _, d := range r.Devices {
 		if d.Bytes != nil {
-			origin += d.Bytes.Origin
+			all += d.Bytes.Origin
 		}
 	}
-	one := r.Release.Size.NewChunks + 8<<10
+	one = r.Release.Size.NewChunks + 8<<10
 	if r.Release.Components != nil {
 		for _, c := range *r.Release.Components {
 			one += c.IndexSize
 		}
 	}
-	return float64(origin) / float64(one)
+	return all, one
 }
 
 // Print draws the result as a table: where the bytes came from, and how long each phase took.
@@ -59,9 +58,9 @@ func (r *Result) Print(w io.Writer) {
 	}
 	fmt.Fprintf(t, "together\t%s\t%s\t%s\t%s\t\n", r.Rollout.State, size(origin), size(peers), size(reused))
 	_ = t.Flush() // w's own errors show where it is used
-	s := r.Release.Size
-	fmt.Fprintf(w, "\nThe image has %s; %s of it are new in the repository, compressed. ", size(s.Payload), size(s.NewChunks))
-	fmt.Fprintf(w, "%.2f copies of that, its index and metadata crossed the uplink.\n%s\n", r.Copies(), r.Rollout.Why)
+	all, one := r.Uplink()
+	fmt.Fprintf(w, "\nOne device alone has to fetch %s of the %s image; %s crossed the uplink for all: %.2f times that.\n%s\n",
+		size(one), size(r.Release.Size.Payload), size(all), float64(all)/float64(one), r.Rollout.Why)
 }
 
 func status(d client.RolloutDevice) string {
