@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/waxwing-ota/waxwing/dashboard"
 )
 
 // Options of New. Only Data must be given.
@@ -80,7 +82,7 @@ func (o Options) complete() (Options, error) {
 		o.Blob = filepath.Join(o.Data, "blob")
 	}
 	if o.Dashboard == nil {
-		o.Dashboard = http.NotFoundHandler()
+		o.Dashboard = dashboard.Handler()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

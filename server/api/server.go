@@ -77,7 +77,7 @@ func New(o Options) (*Server, error) {
 		s.echo.GET("/metrics", s.metrics(o.Metrics))
 	}
 	s.echo.Any(unknownPath, func(echo.Context) error { return echo.ErrNotFound })
-	s.echo.GET("/*", echo.WrapHandler(o.Dashboard))
+	s.echo.Match([]string{http.MethodGet, http.MethodHead}, "/*", echo.WrapHandler(o.Dashboard))
 	return s, nil
 }
 

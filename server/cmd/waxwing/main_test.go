@@ -1,0 +1,78 @@
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/waxwing-ota/waxwing/server/servertest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"waxwing": main})
+}
+
+// Each script talks to a server of its own; $TOKEN is its administrator's.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(e *testscript.Env) error {
+			s := servertest.Start(e.T().(testing.TB))
+			home := filepath.Join(e.WorkDir, "home")
+			e.Setenv("HOME", home)
+			e.Setenv("XDG_CONFIG_HOME", "")
+			e.Setenv("TZ", "UTC")
+			e.Setenv("SERVER", s.Operator)
+			e.Setenv("TOKEN", s.Token)
+			e.Setenv("DATA", s.Data)
+			return os.MkdirAll(home, 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"image": writeImage, "exits": exits, "splice": splice},
+	})
+}
+
+// image FILE SIZE SEED writes bytes that compress, the same for the same seed.
+func writeImage(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: image FILE SIZE SEED")
+	}
+	size, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	seed, err := strconv.ParseUint(args[2], 10, 64)
+	ts.Check(err)
+	r := rand.New(rand.NewPCG(seed, 1))
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = "abcdefgh"[r.IntN(8)]
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
+}
+
+// splice OLD NEW writes OLD with a few bytes put into its middle.
+func splice(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	half := len(b) / 2
+	b = append(append(append([]byte{}, b[:half]...), "a small change"...), b[half:]...)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b, 0o644))
+}
+
+// exits CODE COMMAND… runs a command that must end with an exit code.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		code = -1
+		if exit, ok := err.(interface{ ExitCode() int }); ok {
+			code = exit.ExitCode()
+		}
+	}
+	if code != want {
+		ts.Fatalf("%v ended with %d, want %d", args[1:], code, want)
+	}
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/server/api/client"
+	"github.com/waxwing-ota/waxwing/server/release/build"
+	"github.com/waxwing-ota/waxwing/signing/keys"
+)
+
+func (a *app) releaseBuild() *cobra.Command {
+	var o imageFlags
+	var folder string
+	var bases []string
+	c := &cobra.Command{
+		Use: "build", Short: "Add a release to a static repository in a folder", Args: cobra.NoArgs,
+		Long: `Cut an image into the static repository in --repo, which is made when there is none, and sign it with --key or with a
+development key that is made in DIR/keys. No server is needed. The folder can be served by any web server.`,
+		Example: "  waxwing release build --repo r --product edge-gw --version 1.0.0 --hardware qemu-arm64 --image rootfs.ext4",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			if folder == "" {
+				return usage("--repo must be given")
+			}
+			return a.build(c.Context(), o, folder, bases)
+		},
+	}
+	o.add(c)
+	c.Flags().StringVar(&folder, "repo", "", "`DIR` of the static repository (required)")
+	c.Flags().StringArrayVar(&bases, "base", nil, "`VERSION` that devices come from; it must be in the repository")
+	return c
+}
+
+func (a *app) build(ctx context.Context, o imageFlags, folder string, bases []string) error {
+	f, total, err := o.open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, err := openRepo(ctx, folder)
+	if err != nil {
+		return err
+	}
+	manifests, err := r.manifests(ctx, o.product)
+	if err != nil {
+		return err
+	}
+	for _, base := range bases {
+		known := false
+		for _, m := range manifests {
+			known = known || m.Version == base
+		}
+		if !known {
+			return fmt.Errorf("--base %s: %s has no such release in %s: %w", base, o.product, folder, errNotFound)
+		}
+	}
+	m := a.meter("building", total)
+	cut, err := build.Payload(ctx, f, build.Options{Chunks: r.chunks, Progress: m.at})
+	if err != nil {
+		return err
+	}
+	added, err := r.add(ctx, o, cut)
+	if err != nil {
+		return err
+	}
+	if added {
+		m.end("%s %s is in %s: %d chunks, %s new", o.product, o.version, folder, cut.Chunks, size(cut.New))
+	} else {
+		m.end("%s %s is in %s already", o.product, o.version, folder)
+	}
+	result := map[string]any{
+		"product": o.product, "version": o.version, "sha256": cut.SHA256, "size": cut.Size,
+		"chunks": cut.Chunks, "stored_bytes": cut.Stored, "new_bytes": cut.New,
+	}
+	return a.print(result, func(w io.Writer) {
+		row(w, "PRODUCT", "VERSION", "SIZE", "CHUNKS", "STORED", "NEW")
+		row(w, o.product, o.version, size(cut.Size), cut.Chunks, size(cut.Stored), size(cut.New))
+	})
+}
+
+// stepFlags name a release in a static repository.
+type stepFlags struct{ repo, release string }
+
+func (o *stepFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&o.repo, "repo", "", "`DIR` of the static repository (required)")
+	c.Flags().StringVar(&o.release, "release", "", "`PRODUCT@VERSION` (required)")
+}
+
+// open finds the release, verified.
+func (o *stepFlags) open(ctx context.Context) (*found, error) {
+	if o.repo == "" || o.release == "" {
+		return nil, usage("--repo and --release must be given")
+	}
+	return find(ctx, location{at: o.repo}, o.release)
+}
+
+// signedFile is where sign leaves what publish sends.
+func (o *stepFlags) signedFile(m *firmware.Manifest) string {
+	return filepath.Join(o.repo, "signed", m.Product+"@"+m.Version+".json")
+}
+
+func (a *app) releaseSign() *cobra.Command {
+	var o stepFlags
+	var key, roleFile string
+	c := &cobra.Command{
+		Use: "sign", Short: "Sign a built release for a server, with a product key", Args: cobra.NoArgs,
+		Long: `Sign the next role of the product with --key. What the server published before is asked of it, or without a network read
+from --role, a file that "waxwing product role" wrote. The result stays in DIR/signed for "waxwing release publish".`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r, err := o.open(c.Context())
+			if err != nil {
+				return err
+			}
+			defer r.close()
+			if key == "" {
+				return usage("--key must be given")
+			}
+			k, err := keys.Load(key)
+			if err != nil {
+				return err
+			}
+			role, counter, err := a.roleFor(c.Context(), roleFile, r.manifest.Product)
+			if err != nil {
+				return err
+			}
+			m := *r.manifest
+			m.Counter = counter
+			indexes := map[string][]byte{}
+			for _, part := range m.Components {
+				x, err := r.index(c.Context(), part.Name)
+				if err != nil {
+					return err
+				}
+				indexes[part.Name] = x.Encode()
+			}
+			signed, err := sign(role, &m, indexes, k, time.Now())
+			if err != nil {
+				return err
+			}
+			b, err := json.MarshalIndent(signed, "", "  ")
+			if err != nil {
+				return err
+			}
+			file := o.signedFile(&m)
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				return err
+			}
+			if err := writeFile(file, append(b, '\n'), 0o644); err != nil {
+				return err
+			}
+			a.say("signed with key %s; next: waxwing release push, then waxwing release publish", k.KeyID()[:16])
+			return a.print(map[string]any{"file": file, "counter": counter, "key_id": k.KeyID()}, func(w io.Writer) { row(w, file) })
+		},
+	}
+	o.add(c)
+	c.Flags().StringVar(&key, "key", "", "product key `FILE` (required)")
+	c.Flags().StringVar(&roleFile, "role", "", "`FILE` of waxwing product role, instead of asking the server")
+	return c
+}
+
+func (a *app) roleFor(ctx context.Context, file, product string) ([]byte, uint64, error) {
+	if file == "" {
+		api, err := a.api()
+		if err != nil {
+			return nil, 0, err
+		}
+		return productRole(ctx, api, product)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, 0, err
+	}
+	var role client.ProductRole
+	if err := json.Unmarshal(b, &role); err != nil || role.NextCounter < 1 {
+		return nil, 0, usage("--role %s: this is not what `waxwing product role` wrote", file)
+	}
+	if len(role.Metadata) == 0 {
+		return nil, uint64(role.NextCounter), nil
+	}
+	return role.Metadata, uint64(role.NextCounter), nil
+}
+
+func (a *app) releasePush() *cobra.Command {
+	var o stepFlags
+	c := &cobra.Command{
+		Use: "push", Short: "Send the chunks and indexes that the server lacks", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r, err := o.open(c.Context())
+			if err != nil {
+				return err
+			}
+			defer r.close()
+			api, err := a.api()
+			if err != nil {
+				return err
+			}
+			var sent int64
+			for _, part := range r.manifest.Components {
+				x, err := r.index(c.Context(), part.Name)
+				if err != nil {
+					return err
+				}
+				n, err := a.push(c.Context(), api, x, func(ctx context.Context, i int) ([]byte, error) {
+					return r.frame(ctx, x.Chunks[i].ID)
+				})
+				if err != nil {
+					return err
+				}
+				sent += n
+			}
+			return a.print(map[string]any{"sent_bytes": sent}, func(w io.Writer) { row(w, size(sent)) })
+		},
+	}
+	o.add(c)
+	return c
+}
+
+func (a *app) releasePublish() *cobra.Command {
+	var o stepFlags
+	c := &cobra.Command{
+		Use: "publish", Short: "Make a pushed release visible: as signed here, or signed by the server", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r, err := o.open(c.Context())
+			if err != nil {
+				return err
+			}
+			defer r.close()
+			api, err := a.api()
+			if err != nil {
+				return err
+			}
+			m := r.manifest
+			body := unsigned(m.Product, m.Version, m.Hardware, m.Components...)
+			if b, err := os.ReadFile(o.signedFile(m)); err == nil {
+				body = client.NewRelease{Product: m.Product, Version: m.Version, Signed: &client.SignedRelease{}}
+				if err := json.Unmarshal(b, body.Signed); err != nil {
+					return fmt.Errorf("%s: %w; run `waxwing release sign` again", o.signedFile(m), err)
+				}
+			}
+			return a.printRelease(a.publish(c.Context(), api, body))
+		},
+	}
+	o.add(c)
+	return c
+}
