@@ -75,7 +75,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err := s.open(ctx, p); err != nil {
 		return err
 	}
-	if err := s.listen(p); err != nil {
+	if err := s.listen(ctx, p); err != nil {
 		return err
 	}
 	if err := s.wire(ctx, p); err != nil {
@@ -137,8 +137,7 @@ func (s *Server) wire(ctx context.Context, p *parts) (err error) {
 		return err
 	}
 	if made {
-		s.o.Log.Info("the first admin token is in "+tokenFile+"; sign in with it",
-			"command", fmt.Sprintf("waxwing login --server %s --token-file %s", s.at.Operator, tokenFile))
+		s.o.Log.Info("made the first admin token; sign in with it", "file", tokenFile, "command", fmt.Sprintf("waxwing login --server %s --token-file %s", s.at.Operator, tokenFile))
 	}
 	if p.api, err = api.New(api.Options{
 		Store: p.store, Auth: p.auth, Audit: audit.New(p.store, s.o.Now), Fleet: p.fleet, Releases: p.releases,
@@ -157,9 +156,9 @@ func (s *Server) enrolCommand(secret string) string {
 }
 
 // listen opens the ports, so that addresses are known before anything speaks of them.
-func (s *Server) listen(p *parts) error {
+func (s *Server) listen(ctx context.Context, p *parts) error {
 	open := func(at *net.Listener, what, address string) error {
-		l, err := net.Listen("tcp", address)
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err != nil {
 			return fmt.Errorf("listen for %s: %w (is another server running? choose another port with --%s-listen)", what, err, what)
 		}

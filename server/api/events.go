@@ -81,22 +81,25 @@ func (e *eventStream) VisitStreamEventsResponse(w http.ResponseWriter) error {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // a proxy shall not hold events back
 	w.WriteHeader(http.StatusOK)
-	if err := e.open(); err != nil {
-		return nil // the client is gone, or the store is: it comes back by itself
+	if err := e.stream(); e.ctx.Err() == nil {
+		e.server.Log.Debug("an event stream broke off; the client comes back by itself", "error", err)
 	}
-	for {
-		err := e.follow()
-		if !errors.Is(err, store.ErrCompacted) {
-			return nil
+	return nil
+}
+
+// stream opens the stream and tells changes until the client is gone or the store is.
+func (e *eventStream) stream() error {
+	err := e.open()
+	for err == nil {
+		if err = e.follow(); !errors.Is(err, store.ErrCompacted) {
+			return err
 		}
 		// The past that the client asked for is forgotten.
-		if e.after, err = e.revision(); err != nil {
-			return nil
-		}
-		if err := e.send("reset", e.after, struct{}{}); err != nil {
-			return nil
+		if e.after, err = e.revision(); err == nil {
+			err = e.send("reset", e.after, struct{}{})
 		}
 	}
+	return err
 }
 
 // open tells where the stream begins; the client knows from it that it is connected.

@@ -21,7 +21,10 @@ const progressEvery = 300 * time.Millisecond
 func (r *Releases) buildAll(ctx context.Context) error {
 	for {
 		waiting, err := r.building(ctx)
-		if err != nil && ctx.Err() == nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		for _, rel := range waiting {
@@ -29,9 +32,8 @@ func (r *Releases) buildAll(ctx context.Context) error {
 				return nil
 			}
 			r.Log.Info("building release", "release", rel.Name(), "bytes", rel.Progress.Total)
-			if _, err := r.build(ctx, rel); ctx.Err() != nil {
-				return nil // it stays building; the next start goes on with it
-			} else if err != nil {
+			// When the server is stopping the release stays building; the next start goes on with it.
+			if _, err := r.build(ctx, rel); err != nil && ctx.Err() == nil {
 				r.fail(ctx, rel, err)
 			}
 		}

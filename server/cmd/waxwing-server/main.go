@@ -26,13 +26,14 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := command(os.Stderr).ExecuteContext(ctx); err != nil {
+	err := command(os.Stderr).ExecuteContext(ctx)
+	stop()
+	switch {
+	case errors.Is(err, server.ErrOptions), errors.Is(err, errUsage):
 		fmt.Fprintln(os.Stderr, "waxwing-server:", err)
-		stop()
-		if errors.Is(err, server.ErrOptions) || errors.Is(err, errUsage) {
-			os.Exit(2)
-		}
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "waxwing-server:", err)
 		os.Exit(1)
 	}
 }
@@ -64,7 +65,7 @@ func command(words io.Writer) *cobra.Command {
 	var levelName string
 	c := &cobra.Command{
 		Use: "waxwing-server --data DIR", Short: "Run a Waxwing server", Long: manual, Example: example,
-		Args: cobra.NoArgs, Version: version(), SilenceUsage: true, SilenceErrors: true,
+		Args: cobra.NoArgs, Version: buildVersion(), SilenceUsage: true, SilenceErrors: true,
 		PreRunE: func(c *cobra.Command, _ []string) error {
 			if err := fromEnvironment(c.Flags(), os.LookupEnv); err != nil {
 				return err
@@ -117,11 +118,16 @@ func fromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) e
 	return errors.Join(errs...)
 }
 
-// version is what the build says of itself.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
+// version is set by the linker.
+var version string
+
+// buildVersion is what the linker set, or what Go knows of the build.
+func buildVersion() string {
+	if version != "" {
+		return version
 	}
-	return info.Main.Version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
 }

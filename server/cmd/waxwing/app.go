@@ -39,7 +39,7 @@ Data goes to standard output, as a table or with -o json; words go to standard e
 
 Exit codes: 0 done, 1 failed, 2 wrong command line, 3 no such thing, 4 contradicts what is there,
 5 not signed in or not allowed, 6 the rollout was aborted.`,
-		SilenceUsage: true, SilenceErrors: true, Version: version(),
+		SilenceUsage: true, SilenceErrors: true, Version: buildVersion(),
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if a.output != "table" && a.output != "json" {
 				return usage("-o %s: write table or json", a.output)
@@ -98,7 +98,7 @@ func connect(server, token string) (*client.Client, error) {
 			if token != "" {
 				r.Header.Set("Authorization", "Bearer "+token)
 			}
-			r.Header.Set("User-Agent", "waxwing/"+version())
+			r.Header.Set("User-Agent", "waxwing/"+buildVersion())
 			return nil
 		}))
 }
@@ -221,7 +221,14 @@ func size(n int64) string {
 	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
 }
 
-func version() string {
+// version is set by the linker.
+var version string
+
+// buildVersion is what the linker set, or what Go knows of the build.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		return info.Main.Version
 	}

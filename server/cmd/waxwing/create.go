@@ -49,7 +49,7 @@ func (a *app) create(ctx context.Context, api *client.Client, o imageFlags) (cli
 		}
 	}
 	// Whatever cannot work is found before the work.
-	if _, err := call[client.Session](api.GetSession(ctx)); err != nil {
+	if _, err := call[client.Session](api.GetSession(ctx)); err != nil { //nolint:bodyclose // call does
 		return none, err
 	}
 	f, total, err := o.open()
@@ -74,7 +74,7 @@ func (a *app) create(ctx context.Context, api *client.Client, o imageFlags) (cli
 	if err != nil {
 		return none, err
 	}
-	old, err := call[client.Release](api.GetRelease(ctx, o.product, o.version))
+	old, err := call[client.Release](api.GetRelease(ctx, o.product, o.version)) //nolint:bodyclose // call does
 	if err == nil && old.Counter != nil && old.State != client.ReleaseStateFailed {
 		counter = uint64(*old.Counter) // the same release again is signed as it was
 		role = nil
@@ -117,7 +117,7 @@ func unsigned(product, version string, hardware []string, parts ...firmware.Comp
 }
 
 func (a *app) publish(ctx context.Context, api *client.Client, body client.NewRelease) (client.Release, error) {
-	r, err := call[client.Release](api.CreateRelease(ctx, body))
+	r, err := call[client.Release](api.CreateRelease(ctx, body)) //nolint:bodyclose // call does
 	if err != nil {
 		return r, err
 	}

@@ -57,9 +57,9 @@ func credentialsFile() (string, error) {
 
 func readCredentials() (credentials, error) {
 	var c credentials
-	file, err := credentialsFile()
-	if err != nil {
-		return c, nil // no home: everything comes from flags and environment
+	file, homeless := credentialsFile()
+	if homeless != nil { // then everything comes from flags and environment
+		return c, nil //nolint:nilerr // see above
 	}
 	b, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {

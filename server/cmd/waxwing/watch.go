@@ -108,7 +108,7 @@ func (s *screen) show(r client.Rollout) {
 	var b bytes.Buffer
 	w := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	rolloutTable(w, r)
-	w.Flush()
+	_ = w.Flush() // into memory
 	s.clear()
 	s.lines = bytes.Count(b.Bytes(), []byte("\n"))
 	_, _ = s.w.Write(b.Bytes())
