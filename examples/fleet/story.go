@@ -43,8 +43,9 @@ func (f *Fleet) Release(ctx context.Context, version string, healthy bool) (*cli
 // RollOut starts a rollout, follows it to its end and returns where every device stands then. The end may be an abort;
 // that is for the caller to judge.
 func (f *Fleet) RollOut(ctx context.Context, version, stages string) (*Result, error) {
-	if _, err := f.run(ctx, "rollout", "create", "--product", Product, "--version", version, "--stages", stages, "--watch"); err != nil &&
-		!strings.Contains(err.Error(), "exit status 6") { // 6: aborted
+	_, err := f.run(ctx, "rollout", "create", "--product", Product, "--version", version, "--stages", stages,
+		"--deadline", "10s", "--watch")
+	if err != nil && !strings.Contains(err.Error(), "exit status 6") { // 6: aborted
 		return nil, fmt.Errorf("rollout create %s: %w", version, err)
 	}
 	list, err := f.API.ListRolloutsWithResponse(ctx, &client.ListRolloutsParams{})
