@@ -102,31 +102,39 @@ func problem(status int, name, title, detail string) Problem {
 
 // contractErrors returns what of a request does not fit the contract, field by field; nil for any other error.
 func contractErrors(err error) []FieldError {
-	var many openapi3.MultiError
-	if errors.As(err, &many) {
+	switch e := err.(type) { //nolint:errorlint // errors.As would look past the parameter that an error belongs to
+	case openapi3.MultiError:
 		var all []FieldError
-		for _, e := range many {
-			all = append(all, contractErrors(e)...)
+		for _, one := range e {
+			all = append(all, contractErrors(one)...)
 		}
 		return all
+	case *openapi3filter.RequestError:
+		field := "body"
+		if e.Parameter != nil {
+			field = e.Parameter.Name
+		}
+		return schemaErrors(field, e.Err, e.Error())
 	}
-	var request *openapi3filter.RequestError
-	if !errors.As(err, &request) {
-		return nil
-	}
-	field := "body"
-	if request.Parameter != nil {
-		field = request.Parameter.Name
-	}
-	detail := request.Error()
-	var schema *openapi3.SchemaError
-	if errors.As(err, &schema) {
-		detail = schema.Reason
-		if path := schema.JSONPointer(); len(path) > 0 {
+	return nil
+}
+
+// schemaErrors returns the fields of a parameter or body that do not fit; otherwise stands for what is no matter of fields.
+func schemaErrors(field string, err error, otherwise string) []FieldError {
+	switch e := err.(type) { //nolint:errorlint // likewise
+	case openapi3.MultiError:
+		var all []FieldError
+		for _, one := range e {
+			all = append(all, schemaErrors(field, one, otherwise)...)
+		}
+		return all
+	case *openapi3.SchemaError:
+		if path := e.JSONPointer(); len(path) > 0 {
 			field = strings.Join(path, ".")
 		}
+		otherwise = e.Reason
 	}
-	return []FieldError{{Field: field, Detail: field + ": " + detail}}
+	return []FieldError{{Field: field, Detail: field + ": " + otherwise}}
 }
 
 // answerProblem is echo's error handler.
