@@ -15,12 +15,10 @@
 // the newest change and never the record (see [vault]). Verified manifests and indexes lie beside it by digest; they are
 // a cache and checked on every use.
 //
-// # How go-tuf is used
+// # TUF
 //
-// Its trustedmetadata package has the rules of the TUF client workflow without any I/O; the workflow is here, because
-// go-tuf's own updater never syncs a file, is blocked for ever by a torn cache file and puts an older embedded root over
-// a newer stored one. Documents are checked for what go-tuf does not look at (major version, key lengths) before they
-// reach it.
+// The rules of TUF are in signing/trust/tuf, pure; the workflow around them is here: own fetching with limits, each root
+// stored as soon as it is verified, the rest together, everything remembered put before the rules again on every use.
 //
 // # Time
 //
@@ -28,17 +26,21 @@
 // does not bring old documents back. An expired document stops installs, never the device.
 package trust
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/waxwing-ota/waxwing/signing/trust/tuf"
+)
 
 // Errors that callers tell apart; they are wrapped with what was seen.
 var (
 	ErrNotFound     = errors.New("not found")                                  // what a Fetcher says for a missing file
-	ErrUntrusted    = errors.New("not signed by a trusted key, or damaged")    // refuse it, ask elsewhere
+	ErrUntrusted    = tuf.ErrUntrusted                                         // refuse it, ask elsewhere
 	ErrMismatch     = errors.New("policy and repository name different bytes") // the two planes disagree
 	ErrHardware     = errors.New("the release does not fit this hardware")
 	ErrCounter      = errors.New("the release is older than what was committed here")
-	ErrRollback     = errors.New("older than what was seen before")
+	ErrRollback     = tuf.ErrRollback // older than what was seen before
 	ErrEquivocation = errors.New("same version, other bytes: somebody signs two truths")
-	ErrExpired      = errors.New("expired")
+	ErrExpired      = tuf.ErrExpired
 	ErrAudience     = errors.New("meant for somebody else")
 )

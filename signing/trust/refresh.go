@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
-
+	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/trust/tuf"
 )
 
 // Limits of what is fetched, in bytes, and of one walk along the root chain.
@@ -48,7 +48,7 @@ func (t *Trust) refreshRoots(ctx context.Context) error {
 		return err
 	}
 	for range maxRotations {
-		version := tm.Root.Signed.Version + 1
+		version := tm.Root.Version + 1
 		b, err := t.o.Fetch.Fetch(ctx, fmt.Sprintf("metadata/%d.root.json", version), maxRoot)
 		if errors.Is(err, ErrNotFound) {
 			return nil
@@ -56,7 +56,7 @@ func (t *Trust) refreshRoots(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := guard(b, func() error { _, err := tm.UpdateRoot(b); return err }); err != nil {
+		if err := tm.UpdateRoot(b); err != nil {
 			return fmt.Errorf("root %d: %w", version, err)
 		}
 		if err := t.update(func(r *record) error { r.Roots = append(r.Roots, b); return nil }); err != nil {
@@ -83,22 +83,20 @@ func (t *Trust) refreshOnline(ctx context.Context) (*record, error) {
 		_, err := t.loaded(old) // nothing newer; what we have must not have expired
 		return nil, err
 	}
-	_ = guard(old.Snapshot, func() error { _, err := tm.UpdateSnapshot(old.Snapshot, true); return err })
-	meta := tm.Timestamp.Signed.Meta["snapshot.json"]
-	if tm.Snapshot == nil || meta == nil || tm.Snapshot.Signed.Version != meta.Version {
-		if next.Snapshot, err = t.fetchRole(ctx, "snapshot", meta, maxSnapshot); err != nil {
+	if tm.UpdateSnapshot(old.Snapshot, true) != nil {
+		if next.Snapshot, err = t.fetchRole(ctx, "snapshot", tm.Timestamp.Meta["snapshot.json"], maxSnapshot); err != nil {
 			return nil, err
 		}
-		if err := guard(next.Snapshot, func() error { _, err := tm.UpdateSnapshot(next.Snapshot, false); return err }); err != nil {
-			return nil, fmt.Errorf("snapshot: %w", err)
+		if err := tm.UpdateSnapshot(next.Snapshot, false); err != nil {
+			return nil, err
 		}
 	}
-	if guard(old.Targets, func() error { _, err := tm.UpdateTargets(old.Targets); return err }) != nil {
-		if next.Targets, err = t.fetchRole(ctx, "targets", tm.Snapshot.Signed.Meta["targets.json"], maxTargets); err != nil {
+	if tm.UpdateTargets(old.Targets) != nil {
+		if next.Targets, err = t.fetchRole(ctx, "targets", tm.Snapshot.Meta["targets.json"], maxTargets); err != nil {
 			return nil, err
 		}
-		if err := guard(next.Targets, func() error { _, err := tm.UpdateTargets(next.Targets); return err }); err != nil {
-			return nil, fmt.Errorf("targets: %w", err)
+		if err := tm.UpdateTargets(next.Targets); err != nil {
+			return nil, err
 		}
 	}
 	next.PolicyKeys, err = t.policyKeys(ctx, tm, old.PolicyKeys)
@@ -106,23 +104,20 @@ func (t *Trust) refreshOnline(ctx context.Context) (*record, error) {
 }
 
 // fetchTimestamp puts the remembered and then the published timestamp before the rules and returns the newer one.
-func (t *Trust) fetchTimestamp(ctx context.Context, tm *trustedmetadata.TrustedMetadata, old []byte) ([]byte, error) {
-	_ = guard(old, func() error { _, err := tm.UpdateTimestamp(old); return err })
+func (t *Trust) fetchTimestamp(ctx context.Context, tm *tuf.Rules, old []byte) ([]byte, error) {
+	_ = tm.UpdateTimestamp(old) // none, an expired one, or one whose key was replaced
 	b, err := t.o.Fetch.Fetch(ctx, "metadata/timestamp.json", maxTimestamp)
 	if err != nil {
 		return nil, err
 	}
-	err = guard(b, func() error { _, err := tm.UpdateTimestamp(b); return err })
-	var equal *metadata.ErrEqualVersionNumber
+	err = tm.UpdateTimestamp(b)
 	switch {
-	case errors.As(err, &equal) && bytes.Equal(b, old):
+	case errors.Is(err, tuf.ErrEqual) && bytes.Equal(b, old):
 		return old, nil
-	case errors.As(err, &equal):
-		return nil, fmt.Errorf("timestamp %d: %w", tm.Timestamp.Signed.Version, ErrEquivocation)
-	case err != nil:
-		return nil, fmt.Errorf("timestamp: %w", err)
+	case errors.Is(err, tuf.ErrEqual):
+		return nil, fmt.Errorf("timestamp %d: %w", tm.Timestamp.Version, ErrEquivocation)
 	}
-	return b, nil
+	return b, err
 }
 
 func (t *Trust) remembered() record {
@@ -131,61 +126,47 @@ func (t *Trust) remembered() record {
 	return *t.rec
 }
 
-// rules returns go-tuf's rules with the newest root of a record and this device's time.
-func (t *Trust) rules(rec record) (*trustedmetadata.TrustedMetadata, error) {
-	tm, err := start(rec.Roots[len(rec.Roots)-1])
-	if err != nil {
-		return nil, err
-	}
+// rules returns the rules with the newest root of a record and this device's time.
+func (t *Trust) rules(rec record) (*tuf.Rules, error) {
 	t.mu.Lock()
-	tm.RefTime = t.now()
+	now := t.now()
 	t.mu.Unlock()
-	return tm, nil
+	return tuf.Start(rec.Roots[len(rec.Roots)-1], now)
 }
 
 // loaded returns the rules with everything that is remembered in them: what Manifest looks targets up in.
-func (t *Trust) loaded(rec record) (*trustedmetadata.TrustedMetadata, error) {
+func (t *Trust) loaded(rec record) (*tuf.Rules, error) {
 	tm, err := t.rules(rec)
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []struct {
-		name  string
-		bytes []byte
-		load  func([]byte) error
-	}{
-		{"timestamp", rec.Timestamp, func(b []byte) error { _, err := tm.UpdateTimestamp(b); return err }},
-		{"snapshot", rec.Snapshot, func(b []byte) error { _, err := tm.UpdateSnapshot(b, true); return err }},
-		{"targets", rec.Targets, func(b []byte) error { _, err := tm.UpdateTargets(b); return err }},
-	} {
-		if err := guard(step.bytes, func() error { return step.load(step.bytes) }); err != nil {
-			return nil, fmt.Errorf("%s: %w", step.name, err)
-		}
+	if err := tm.UpdateTimestamp(rec.Timestamp); err != nil {
+		return nil, err
 	}
-	return tm, nil
+	if err := tm.UpdateSnapshot(rec.Snapshot, true); err != nil {
+		return nil, err
+	}
+	return tm, tm.UpdateTargets(rec.Targets)
 }
 
-func (t *Trust) fetchRole(ctx context.Context, role string, meta *metadata.MetaFiles, limit int64) ([]byte, error) {
-	if meta == nil {
-		return nil, fmt.Errorf("no %s is named: %w", role, ErrUntrusted)
-	}
+func (t *Trust) fetchRole(ctx context.Context, role string, meta tuf.Meta, limit int64) ([]byte, error) {
 	if meta.Length > 0 && meta.Length < limit {
 		limit = meta.Length
 	}
 	return t.o.Fetch.Fetch(ctx, fmt.Sprintf("metadata/%d.%s.json", meta.Version, role), limit)
 }
 
-func (t *Trust) policyKeys(ctx context.Context, tm *trustedmetadata.TrustedMetadata, old []byte) ([]byte, error) {
-	listed, ok := tm.Targets[metadata.TARGETS].Signed.Targets[policy.KeysTarget]
+func (t *Trust) policyKeys(ctx context.Context, tm *tuf.Rules, old []byte) ([]byte, error) {
+	listed, ok := tm.Targets.Targets[policy.KeysTarget]
 	if !ok {
 		return nil, nil // a repository of releases only: no policy will be accepted
 	}
+	sum, err := digest(listed)
+	if err != nil {
+		return nil, err
+	}
 	b := old
-	if listed.VerifyLengthHashes(old) != nil {
-		sum, err := digest(listed)
-		if err != nil {
-			return nil, err
-		}
+	if firmware.Sum(old) != sum {
 		if b, err = t.object(ctx, policy.KeysTarget, sum, min(listed.Length, maxTargets)); err != nil {
 			return nil, err
 		}
@@ -199,17 +180,17 @@ func (t *Trust) policyKeys(ctx context.Context, tm *trustedmetadata.TrustedMetad
 // chain returns the stored roots when they follow from the given one, or as many of them as do. A given root newer than
 // all of them, out of a new image, is appended when the newest stored one leads to it.
 func chain(given []byte, stored [][]byte) ([][]byte, error) {
-	tm, err := start(given)
+	tm, err := tuf.Start(given, time.Time{})
 	if err != nil {
 		return nil, fmt.Errorf("root.json of this device: %w", err)
 	}
-	version := tm.Root.Signed.Version
+	version := tm.Root.Version
 	roots := [][]byte{given}
 	for _, b := range stored {
 		if versionOf(b) <= version {
 			continue // what an image with a newer root has overtaken
 		}
-		if guard(b, func() error { _, err := tm.UpdateRoot(b); return err }) != nil {
+		if tm.UpdateRoot(b) != nil {
 			break
 		}
 		roots = append(roots, b)
@@ -219,9 +200,18 @@ func chain(given []byte, stored [][]byte) ([][]byte, error) {
 
 // versionOf returns the version of a root that verifies by itself; 0 for any other document.
 func versionOf(root []byte) int64 {
-	tm, err := start(root)
+	tm, err := tuf.Start(root, time.Time{})
 	if err != nil {
 		return 0
 	}
-	return tm.Root.Signed.Version
+	return tm.Root.Version
+}
+
+// digest returns the SHA-256 that a target is listed with.
+func digest(t tuf.Target) (firmware.Digest, error) {
+	sum, ok := t.Hashes.SHA256()
+	if !ok {
+		return sum, fmt.Errorf("%w: a target without exactly one sha256", ErrUntrusted)
+	}
+	return sum, nil
 }

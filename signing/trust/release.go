@@ -8,11 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/theupdateframework/go-tuf/v2/metadata"
-	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
-
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/trust/tuf"
 )
 
 // Manifest returns the manifest that a policy names, when the repository names the same one, it fits this hardware and its
@@ -25,7 +23,7 @@ func (t *Trust) Manifest(ctx context.Context, p *policy.Policy) (*firmware.Manif
 	if err != nil {
 		return nil, err
 	}
-	if v := tm.Snapshot.Signed.Version; v < p.SnapshotFloor {
+	if v := tm.Snapshot.Version; v < p.SnapshotFloor {
 		return nil, fmt.Errorf("the repository is at snapshot %d, the policy needs %d: %w", v, p.SnapshotFloor, ErrRollback)
 	}
 	return t.manifest(ctx, tm, *p.Release)
@@ -89,7 +87,7 @@ func (t *Trust) Index(ctx context.Context, m *firmware.Manifest, component strin
 	return index, nil
 }
 
-func (t *Trust) manifest(ctx context.Context, tm *trustedmetadata.TrustedMetadata, r policy.Release) (*firmware.Manifest, error) {
+func (t *Trust) manifest(ctx context.Context, tm *tuf.Rules, r policy.Release) (*firmware.Manifest, error) {
 	listed, err := lookup(tm, r.Product, r.Target)
 	if err != nil {
 		return nil, err
@@ -119,41 +117,37 @@ func (t *Trust) manifest(ctx context.Context, tm *trustedmetadata.TrustedMetadat
 
 // product returns the rules with a product's role in them, the remembered one or, when the snapshot names another, the
 // fetched one.
-func (t *Trust) product(ctx context.Context, product string) (*trustedmetadata.TrustedMetadata, error) {
+func (t *Trust) product(ctx context.Context, product string) (*tuf.Rules, error) {
 	rec := t.remembered()
 	tm, err := t.loaded(rec)
 	if err != nil {
 		return nil, fmt.Errorf("what is remembered of the repository: %w", err)
 	}
-	verify := func(b []byte) error {
-		return guard(b, func() error { _, err := tm.UpdateDelegatedTargets(b, product, metadata.TARGETS); return err })
-	}
-	meta, ok := tm.Snapshot.Signed.Meta[product+".json"]
+	meta, ok := tm.Snapshot.Meta[product+".json"]
 	if !ok {
 		return nil, fmt.Errorf("the repository has no release of %s: %w", product, ErrMismatch)
 	}
-	if verify(rec.Roles[product]) == nil {
+	if tm.UpdateProduct(rec.Roles[product], product) == nil {
 		return tm, nil
 	}
 	b, err := t.fetchRole(ctx, product, meta, maxTargets)
 	if err != nil {
 		return nil, err
 	}
-	if err := verify(b); err != nil {
-		return nil, fmt.Errorf("role %s: %w", product, err)
+	if err := tm.UpdateProduct(b, product); err != nil {
+		return nil, err
 	}
 	return tm, t.update(func(r *record) error { r.Roles[product] = b; return nil })
 }
 
 // lookup finds a target in the product's role, which must be the one that the top-level targets delegate its path to.
-func lookup(tm *trustedmetadata.TrustedMetadata, product, name string) (*metadata.TargetFiles, error) {
-	d := tm.Targets[metadata.TARGETS].Signed.Delegations
-	if d == nil || len(d.GetRolesForTarget(name)) == 0 || d.GetRolesForTarget(name)[0].Name != product {
-		return nil, fmt.Errorf("%s is not delegated to %s: %w", name, product, ErrMismatch)
+func lookup(tm *tuf.Rules, product, name string) (tuf.Target, error) {
+	if tm.Delegated(name) != product {
+		return tuf.Target{}, fmt.Errorf("%s is not delegated to %s: %w", name, product, ErrMismatch)
 	}
-	listed, ok := tm.Targets[product].Signed.Targets[name]
+	listed, ok := tm.Products[product].Targets[name]
 	if !ok {
-		return nil, fmt.Errorf("the repository does not list %s: %w", name, ErrMismatch)
+		return tuf.Target{}, fmt.Errorf("the repository does not list %s: %w", name, ErrMismatch)
 	}
 	return listed, nil
 }
