@@ -16,8 +16,8 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 build: dashboard ## bin/waxwing-server, bin/waxwing and bin/waxwing-agent
-	$(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./server/cmd/waxwing-server ./server/cmd/waxwing
-	$(GO) build -trimpath -ldflags "$(LDFLAGS)" -tags nethttpomithttp2 -o bin/ ./agent/cmd/waxwing-agent
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./server/cmd/waxwing-server ./server/cmd/waxwing
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -tags nethttpomithttp2 -o bin/ ./agent/cmd/waxwing-agent
 
 dashboard: $(UI) ## the browser's part, into dashboard/dist
 $(UI): $(UI_SOURCES)

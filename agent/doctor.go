@@ -97,7 +97,7 @@ func (d *doctor) files(c *Config) {
 	}
 	var s unix.Statfs_t
 	if err := unix.Statfs(c.Path(""), &s); err == nil {
-		free := int64(s.Bavail) * int64(s.Bsize)
+		free := int64(s.Bavail) * int64(s.Bsize) //nolint:unconvert // 32 bits wide on 32-bit machines
 		if free < leastSpace {
 			d.add(Warn, "space", fmt.Sprintf("%d KiB are free in %s", free>>10, c.Path("")), "make room: the agent keeps its state there")
 		} else {

@@ -267,4 +267,4 @@ func judged(id uint64, err error) update.FailedJob {
 // errStorage marks errors of the slot, apart from those of the network.
 var errStorage = errors.New("the slot could not be written")
 
-var _ assemble.Target = (install.Place)(nil)
+var _ assemble.Target = install.Place(nil)

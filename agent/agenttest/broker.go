@@ -1,8 +1,8 @@
 package agenttest
 
 import (
+	"context"
 	"crypto/tls"
-	"io"
 	"log/slog"
 	"net"
 	"testing"
@@ -39,12 +39,12 @@ func NewBroker(t testing.TB, ca *CA) *Broker {
 // Start begins to listen, at the address of the first start.
 func (b *Broker) Start() {
 	b.t.Helper()
-	l, err := net.Listen("tcp", b.addr)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", b.addr)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.addr = l.Addr().String()
-	b.server = mqtt.New(&mqtt.Options{InlineClient: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	b.server = mqtt.New(&mqtt.Options{InlineClient: true, Logger: slog.New(slog.DiscardHandler)})
 	if err := b.server.AddHook(new(allow), nil); err != nil {
 		b.t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func NewCloud(t testing.TB) *Cloud {
 // Start begins to serve, at the address of the first start.
 func (c *Cloud) Start() {
 	c.t.Helper()
-	l, err := net.Listen("tcp", c.addr)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", c.addr)
 	if err != nil {
 		c.t.Fatal(err)
 	}

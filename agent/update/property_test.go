@@ -274,8 +274,15 @@ func TestRestingPhasesAbsorb(t *testing.T) {
 	for _, p := range []protocol.Phase{protocol.Committed, protocol.Reverted, protocol.Failed} {
 		s := &State{Phase: p, Target: wanted("1.1", 1), Running: Running{Slot: "a", Boot: "m1"}, Job: 5, Since: dawn}
 		for _, e := range []Event{
-			Checked{Job: 5, Slot: "b"}, Assembled{Job: 5}, Armed{5}, ProbesPassed{5}, Confirmed{5}, Progressed{Job: 5},
-			FailedJob{Job: 5}, Ticked{}, Desired{},
+			Checked{Job: 5, Slot: "b"},
+			Assembled{Job: 5},
+			Armed{5},
+			ProbesPassed{5},
+			Confirmed{5},
+			Progressed{Job: 5},
+			FailedJob{Job: 5},
+			Ticked{},
+			Desired{},
 		} {
 			if out := s.Step(e, dawn); len(out) != 0 || s.Phase != p {
 				t.Errorf("%s: %T leads to %s with %d effects", p, e, s.Phase, len(out))

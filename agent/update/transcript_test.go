@@ -216,8 +216,10 @@ func wanted(version string, seq uint64) *Target {
 	}
 	return &Target{
 		Audience: "group/all", Policy: seq, Rollout: "r1",
-		Release: policy.Release{Product: "edge", Version: version, Counter: counter,
-			Target: firmware.ManifestTarget("edge", version), Length: 100, SHA256: digest(version)},
+		Release: policy.Release{
+			Product: "edge", Version: version, Counter: counter,
+			Target: firmware.ManifestTarget("edge", version), Length: 100, SHA256: digest(version),
+		},
 		Health: policy.Health{DeadlineSeconds: 60},
 	}
 }

@@ -184,11 +184,11 @@ func chain(given []byte, stored [][]byte) ([][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("root.json of this device: %w", err)
 	}
-	version := tm.Root.Version
+	overtaken := tm.Root.Version // by an image with a newer root
 	roots := [][]byte{given}
 	for _, b := range stored {
-		if versionOf(b) <= version {
-			continue // what an image with a newer root has overtaken
+		if versionOf(b) <= overtaken {
+			continue
 		}
 		if tm.UpdateRoot(b) != nil {
 			break
