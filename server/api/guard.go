@@ -116,6 +116,10 @@ func (s *Server) identify(r *http.Request, op operation) (caller, error) {
 // check compares parameters and JSON body with the contract. Bodies of bytes are read by their handlers, which bound and
 // verify them.
 func (op operation) check(c echo.Context, r *http.Request) error {
+	if op.stream { // a checker that reads such a body would hold all of an image in memory
+		r = r.WithContext(r.Context())
+		r.Body = http.NoBody
+	}
 	params := map[string]string{}
 	for i, name := range c.ParamNames() {
 		params[name] = c.ParamValues()[i]
