@@ -177,8 +177,8 @@ func (t *Trust) policyKeys(ctx context.Context, tm *tuf.Rules, old []byte) ([]by
 	return b, nil
 }
 
-// chain returns the stored roots when they follow from the given one, or as many of them as do. A given root newer than
-// all of them, out of a new image, is appended when the newest stored one leads to it.
+// chain returns the given root, which came with the device or in a newer image, and the stored ones that follow from it,
+// each from the one before.
 func chain(given []byte, stored [][]byte) ([][]byte, error) {
 	tm, err := tuf.Start(given, time.Time{})
 	if err != nil {
@@ -187,13 +187,9 @@ func chain(given []byte, stored [][]byte) ([][]byte, error) {
 	overtaken := tm.Root.Version // by an image with a newer root
 	roots := [][]byte{given}
 	for _, b := range stored {
-		if versionOf(b) <= overtaken {
-			continue
+		if versionOf(b) > overtaken && tm.UpdateRoot(b) == nil {
+			roots = append(roots, b)
 		}
-		if tm.UpdateRoot(b) != nil {
-			break
-		}
-		roots = append(roots, b)
 	}
 	return roots, nil
 }
