@@ -37,16 +37,16 @@ type Origin interface {
 
 // Options configure New.
 type Options struct {
-	Device      string          // id, as in the certificate
-	Certificate tls.Certificate //
-	FleetCA     *x509.CertPool  //
-	Fleet       string          // tag that neighbours of one fleet share
-	Interfaces  []string        // to look for neighbours on; empty: all
-	Listen      string          // address of the exchange; empty: any free port
-	Off         bool            // no neighbours at all: everything comes from the origin
-	Origin      Origin          //
-	HoldOff     time.Duration   // before the first fetch from the origin; 0: 1.5 s
-	Stall       time.Duration   // of a neighbour, until its work goes to another; 0: 5 s
+	Device      string                 // id, as in the certificate
+	Certificate func() tls.Certificate // the newest, as it is renewed
+	FleetCA     *x509.CertPool         //
+	Fleet       string                 // tag that neighbours of one fleet share
+	Interfaces  []string               // to look for neighbours on; empty: all
+	Listen      string                 // address of the exchange; empty: any free port
+	Off         bool                   // no neighbours at all: everything comes from the origin
+	Origin      Origin                 //
+	HoldOff     time.Duration          // before the first fetch from the origin; 0: 1.5 s
+	Stall       time.Duration          // of a neighbour, until its work goes to another; 0: 5 s
 	Log         *slog.Logger
 }
 

@@ -3,6 +3,7 @@ package mesh_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -62,11 +63,13 @@ func newSite(t *testing.T) *site {
 	return &site{t: t, ctx: ctx, fleet: meshtest.NewFleet(t), origin: meshtest.NewOrigin(byID, 5*time.Millisecond), index: index, whole: whole}
 }
 
+func always(c tls.Certificate) func() tls.Certificate { return func() tls.Certificate { return c } }
+
 // device starts a real device on loopback; it is stopped at the end of the test.
 func (s *site) device(id string, change func(*mesh.Options)) *mesh.Mesh {
 	s.t.Helper()
 	o := mesh.Options{
-		Device: id, Certificate: s.fleet.Device(s.t, id), FleetCA: s.fleet.Pool, Fleet: s.fleet.Tag,
+		Device: id, Certificate: always(s.fleet.Device(s.t, id)), FleetCA: s.fleet.Pool, Fleet: s.fleet.Tag,
 		Interfaces: []string{"lo"}, Listen: "127.0.0.1:0", Origin: s.origin, HoldOff: 500 * time.Millisecond, Stall: 2 * time.Second,
 	}
 	if change != nil {
@@ -186,7 +189,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	other := meshtest.NewFleet(t)
 	m := s.device("ours", nil)
 	s.device("theirs", func(o *mesh.Options) { // says that it is of our fleet, but its certificate is not
-		o.Certificate, o.FleetCA = other.Device(t, "theirs"), other.Pool
+		o.Certificate, o.FleetCA = always(other.Device(t, "theirs")), other.Pool
 	})
 	friend := s.device("friend", nil)
 	s.see(m, 1)
@@ -196,7 +199,7 @@ func TestStrangersAreRefused(t *testing.T) {
 			t.Fatal("a stranger is a neighbour")
 		}
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: exchange.TLS(other.Device(t, "x"), s.fleet.Pool)}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: exchange.TLS(always(other.Device(t, "x")), s.fleet.Pool)}}
 	defer client.CloseIdleConnections()
 	r, err := client.Get("https://" + friend.Neighbors()[0].Addr.String() + "/mesh/v1/hello")
 	if err == nil {

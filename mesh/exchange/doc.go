@@ -31,12 +31,19 @@ var (
 	ErrSelf       = errors.New("that neighbour is this device")
 )
 
-// TLS returns the configuration of both sides: this device's certificate, and any certificate of the fleet on the other.
-// Names and addresses are not compared, as neighbours have no names; the device id is the certificate's common name.
-func TLS(certificate tls.Certificate, fleet *x509.CertPool) *tls.Config {
+// TLS returns the configuration of both sides: this device's certificate, the one of the moment as it is renewed, and any
+// certificate of the fleet on the other. Names and addresses are not compared, as neighbours have no names; the device id is the certificate's common name.
+func TLS(certificate func() tls.Certificate, fleet *x509.CertPool) *tls.Config {
 	return &tls.Config{
-		MinVersion:         tls.VersionTLS13,
-		Certificates:       []tls.Certificate{certificate},
+		MinVersion: tls.VersionTLS13,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			c := certificate()
+			return &c, nil
+		},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			c := certificate()
+			return &c, nil
+		},
 		ClientAuth:         tls.RequireAnyClientCert, // VerifyConnection below looks at it, on both sides
 		InsecureSkipVerify: true,                     //nolint:gosec // likewise: the chain is verified, the name has no meaning
 		VerifyConnection: func(s tls.ConnectionState) error {

@@ -14,7 +14,7 @@ type neighbors struct{ *mesh.Mesh }
 
 func newMesh(c *agent.Config, id *agent.Identity, from agent.Origin, log *slog.Logger) (agent.Neighbors, error) {
 	m, err := mesh.New(mesh.Options{
-		Device: c.Device, Certificate: id.Certificate(), FleetCA: id.Pool(), Fleet: c.Fleet,
+		Device: c.Device, Certificate: id.Certificate, FleetCA: id.Pool(), Fleet: c.Fleet,
 		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Origin: from, Log: log,
 	})
 	return neighbors{m}, err
