@@ -206,8 +206,10 @@ func newRollout(t *testing.T, words []string) *rollout.Rollout {
 	}
 	return &rollout.Rollout{
 		ID: "rol_1", Spec: spec, Hardware: []string{"arm64"}, CreatedAt: begin, CreatedBy: "ann",
-		Release: policy.Release{Product: "gw", Version: "2", Counter: 2, SHA256: firmware.Sum([]byte("2")),
-			Length: 1, Target: firmware.ManifestTarget("gw", "2")},
+		Release: policy.Release{
+			Product: "gw", Version: "2", Counter: 2, SHA256: firmware.Sum([]byte("2")),
+			Length: 1, Target: firmware.ManifestTarget("gw", "2"),
+		},
 	}
 }
 
