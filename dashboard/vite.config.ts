@@ -2,11 +2,12 @@ import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 
 // In development the API comes from a server on this machine.
-const api = process.env.WAXWING_SERVER ?? "http://127.0.0.1:8080";
+const proxy = { "/api": process.env.WAXWING_SERVER ?? "http://127.0.0.1:8080" };
 
 export default defineConfig({
   plugins: [react()],
-  server: { proxy: { "/api": api } },
+  server: { proxy },
+  preview: { proxy },
   build: { emptyOutDir: true, target: "es2023", sourcemap: false },
   test: { environment: "happy-dom" },
 });
