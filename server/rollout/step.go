@@ -150,8 +150,10 @@ func (r *Rollout) advance(now time.Time) []Effect {
 		failed := c.ByStatus[Failed]
 		limit := r.Spec.Abort
 		if failed >= limit.Failures && failed*100 >= limit.FailurePercent*c.Total && failed > 0 {
-			reason := fmt.Sprintf("%d of %d devices failed; the limit is %d and %d %%",
-				failed, c.Total, limit.Failures, limit.FailurePercent)
+			reason := fmt.Sprintf("%d of %d devices failed; it stops at %d %%", failed, c.Total, limit.FailurePercent)
+			if limit.Failures > 1 {
+				reason += fmt.Sprintf(", from %d on", limit.Failures)
+			}
 			return append(out, r.end(Aborted, now, itself, "aborted", reason)...)
 		}
 		if c.ByStatus[Succeeded]*100 < r.Spec.Stages[r.Stage].Gate.SuccessPercent*c.Total {
