@@ -123,7 +123,7 @@ func image(size int) []byte {
 // A server that is killed in the middle of an upload, and again in the middle of the build, loses nothing: the upload goes
 // on from where it was, and the build is done by the next start.
 func TestKilledInUploadAndBuild(t *testing.T) {
-	data, img := t.TempDir(), image(40<<20)
+	data, img := t.TempDir(), image(24<<20)
 	c := spawn(t, data)
 	var u client.Upload
 	c.must(&u, "POST", "/uploads", fmt.Sprintf(`{"size": %d}`, len(img)))
@@ -135,7 +135,7 @@ func TestKilledInUploadAndBuild(t *testing.T) {
 		_, _, err := c.do("PATCH", "/uploads/"+u.Id+"?offset=0", body, "application/octet-stream")
 		sent <- err
 	}()
-	if _, err := feed.Write(img[:20<<20]); err != nil {
+	if _, err := feed.Write(img[:12<<20]); err != nil {
 		t.Fatal(err)
 	}
 	for u.Offset == 0 {

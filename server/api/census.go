@@ -77,7 +77,7 @@ func take(views []fleet.View) census {
 type activeRollouts []*rollout.Rollout
 
 func (s *Server) active(ctx context.Context) (activeRollouts, error) {
-	all, err := s.Rollouts.List(ctx)
+	all, err := s.Rollouts.Governing(ctx)
 	var active activeRollouts
 	for _, e := range all {
 		if !e.Value.Ended() {

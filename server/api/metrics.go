@@ -54,13 +54,13 @@ func (s *Server) Collect(out chan<- prometheus.Metric) {
 			gauge("waxwing_devices_running", "Devices by running release.", n, "product", key.product, "version", key.version)
 		}
 	}
-	if all, err := s.Rollouts.List(ctx); err == nil {
+	if all, err := s.Rollouts.Governing(ctx); err == nil {
 		states := map[string]int{"running": 0, "paused": 0, "completed": 0, "aborted": 0}
 		for _, e := range all {
 			states[string(e.Value.State)]++
 		}
 		for state, n := range states {
-			gauge("waxwing_rollouts", "Rollouts by state.", n, "state", state)
+			gauge("waxwing_rollouts", "The newest rollout of each group, by state.", n, "state", state)
 		}
 	}
 }

@@ -22,7 +22,7 @@ func (s *Server) GetOverview(ctx context.Context, _ GetOverviewRequestObject) (G
 	if err != nil {
 		return nil, err
 	}
-	rollouts, err := s.Rollouts.List(ctx)
+	rollouts, err := s.Rollouts.Governing(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,13 +59,12 @@ func versionCounts(c census) []VersionCount {
 }
 
 // needsYou lists what waits for a person. It is pure.
-func needsYou(c census, newestFirst []store.Entry[*rollout.Rollout], tokens []auth.Token, now time.Time) []NeedsYou {
+func needsYou(c census, governing []store.Entry[*rollout.Rollout], tokens []auth.Token, now time.Time) []NeedsYou {
 	list := []NeedsYou{}
 	add := func(kind NeedsYouKind, id, format string, a ...any) {
 		list = append(list, NeedsYou{Kind: kind, Id: id, Text: fmt.Sprintf(format, a...)})
 	}
-	followed := map[string]bool{} // groups that a newer rollout has taken over
-	for _, e := range newestFirst {
+	for _, e := range governing {
 		r := e.Value
 		what := fmt.Sprintf("%s %s to %s", r.Spec.Product, r.Spec.Version, r.Spec.Group)
 		switch {
@@ -73,10 +72,9 @@ func needsYou(c census, newestFirst []store.Entry[*rollout.Rollout], tokens []au
 			add(NeedsYouKindHalted, r.ID, "The rollout of %s is paused.", what)
 		case !r.Ended() && r.Gate(now) == rollout.GateApproval:
 			add(NeedsYouKindApproval, r.ID, "The rollout of %s waits for you to promote stage %d.", what, r.Stage+1)
-		case r.State == rollout.Aborted && !followed[r.Spec.Group]:
+		case r.State == rollout.Aborted:
 			add(NeedsYouKindHalted, r.ID, "The rollout of %s stopped: %s.", what, last(r.Decisions).Text)
 		}
-		followed[r.Spec.Group] = true
 	}
 	for i, id := range c.pending {
 		if i == 20 {

@@ -17,34 +17,57 @@ import (
 // progressEvery is how often a build says how far it is: often enough to watch, seldom enough for the store.
 const progressEvery = 300 * time.Millisecond
 
+// againAfter is how long the builder waits when the store does not answer.
+const againAfter = time.Second
+
 // buildAll builds what waits, whenever there is something.
 func (r *Releases) buildAll(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		waiting, err := r.building(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err != nil {
-			return err
+			r.Log.Warn("the releases that wait to be built cannot be read; it is tried again", "error", err)
+			r.wakeIn(ctx, againAfter)
 		}
 		for _, rel := range waiting {
-			if ctx.Err() != nil {
-				return nil
-			}
-			r.Log.Info("building release", "release", rel.Name(), "bytes", rel.Progress.Total)
-			// When the server is stopping the release stays building; the next start goes on with it.
-			if _, err := r.build(ctx, rel); err != nil && ctx.Err() == nil {
-				r.fail(ctx, rel, err)
-			}
+			r.buildOne(ctx, rel)
 		}
 		if len(waiting) > 0 {
-			continue
+			continue // more may have come meanwhile
 		}
 		select {
 		case <-r.wake:
 		case <-ctx.Done():
-			return nil
 		}
+	}
+	return nil
+}
+
+// buildOne builds a release, or records why it cannot be built. When the server is stopping the release stays building;
+// the next start goes on with it.
+func (r *Releases) buildOne(ctx context.Context, rel Release) {
+	if ctx.Err() != nil {
+		return
+	}
+	r.Log.Info("building release", "release", rel.Name(), "bytes", rel.Progress.Total)
+	if _, err := r.build(ctx, rel); err != nil && ctx.Err() == nil {
+		r.fail(ctx, rel, err)
+	}
+}
+
+// wakeIn wakes the builder after a while, or when ctx ends.
+func (r *Releases) wakeIn(ctx context.Context, wait time.Duration) {
+	select {
+	case <-time.After(wait):
+		r.rouse()
+	case <-ctx.Done():
+	}
+}
+
+// rouse tells the builder that there may be work.
+func (r *Releases) rouse() {
+	select {
+	case r.wake <- struct{}{}:
+	default: // it is awake
 	}
 }
 

@@ -183,10 +183,7 @@ func (r *Releases) createFromUpload(ctx context.Context, q Request, p Product, o
 	if err != nil {
 		return rel, err
 	}
-	select {
-	case r.wake <- struct{}{}:
-	default: // it is awake
-	}
+	r.rouse()
 	return rel, nil
 }
 
