@@ -1,6 +1,10 @@
 package server
 
 import (
+	"crypto/x509"
+	"fmt"
+	"os"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/waxwing-ota/waxwing/server/broker"
@@ -31,10 +35,14 @@ func (s *Server) wireDevices(p *parts) error {
 // wireBroker makes the embedded broker, or connects to an external one.
 func (s *Server) wireBroker(p *parts, names []string) error {
 	if s.o.MQTTBroker != "" {
+		roots, err := brokerRoots(s.o.MQTTCA)
+		if err != nil {
+			return err
+		}
 		// The mirror needs the client to publish, the client the mirror to publish again after it has connected.
 		var mirror *broker.Mirror
 		client, err := broker.NewClient(broker.ClientOptions{
-			Broker: s.o.MQTTBroker, TLS: p.identity.ClientTLS(nil), Fleet: p.fleet, Log: s.o.Log,
+			Broker: s.o.MQTTBroker, TLS: p.identity.ClientTLS(roots), Fleet: p.fleet, Log: s.o.Log,
 			Connected: func() { mirror.Republish() },
 		})
 		if err != nil {
@@ -59,6 +67,22 @@ func (s *Server) wireBroker(p *parts, names []string) error {
 		Name: "waxwing_mqtt_connections", Help: "Devices that are connected to the embedded broker.",
 	}, func() float64 { return float64(embedded.Connected()) }))
 	return nil
+}
+
+// brokerRoots reads the CA of an external broker; nil stands for the fleet's.
+func brokerRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("CA of the MQTT broker: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("%w: --mqtt-ca %s holds no certificate", ErrOptions, file)
+	}
+	return pool, nil
 }
 
 // closeFunc makes a function that cannot fail an io.Closer.

@@ -31,6 +31,7 @@ type Options struct {
 
 	Etcd       []string // endpoints of a cluster; none: embedded
 	MQTTBroker string   // tls://host:port of an external broker; empty: embedded
+	MQTTCA     string   // PEM file with the CA of that broker; empty: the fleet's
 	Blob       string   // folder of the blobs; empty: Data/blob
 	OpenRepo   bool     // serve /repo to everybody, for a CDN in front of it
 	MaxImage   int64    // bytes of an uploaded image; 0: 16 GiB

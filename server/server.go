@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -178,7 +179,7 @@ func (s *Server) listen(ctx context.Context, p *parts) error {
 	}
 	s.at = Addresses{
 		Operator: scheme + address("", p.fronts.operator), Device: "https://" + address(s.o.Advertise, p.fronts.device),
-		MQTT: s.o.MQTTBroker, PID: os.Getpid(),
+		MQTT: withoutUser(s.o.MQTTBroker), PID: os.Getpid(),
 	}
 	if s.o.MQTTBroker == "" {
 		if err := open(&p.fronts.mqtt, "mqtt", s.o.MQTTListen); err != nil {
@@ -187,6 +188,16 @@ func (s *Server) listen(ctx context.Context, p *parts) error {
 		s.at.MQTT = "tls://" + address(s.o.Advertise, p.fronts.mqtt)
 	}
 	return nil
+}
+
+// withoutUser takes name and password out of a URL: it is shown to devices and people.
+func withoutUser(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	u.User = nil
+	return u.String()
 }
 
 // address returns host:port by which a listener is reached: by the advertised host, if there is one.

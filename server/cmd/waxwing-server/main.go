@@ -97,6 +97,7 @@ func command(words io.Writer) *cobra.Command {
 	f.BoolVar(&o.InsecureOperator, "insecure-operator", false, "let operators in without TLS beyond loopback, behind a proxy that adds it")
 	f.StringSliceVar(&o.Etcd, "etcd", nil, "`URLS` of an etcd cluster (default: one inside this process)")
 	f.StringVar(&o.MQTTBroker, "mqtt-broker", "", "`URL` of an external broker, tls://host:port (default: one inside this process)")
+	f.StringVar(&o.MQTTCA, "mqtt-ca", "", "PEM `FILE` with the CA of that broker (default: the fleet CA)")
 	f.StringVar(&o.Blob, "blob", "", "`URL` or folder of images and repository (default: DIR/blob)")
 	f.BoolVar(&o.OpenRepo, "open-repo", false, "serve /repo without a certificate, for a CDN in front of it")
 	f.Int64Var(&o.MaxImage, "max-image", 0, "largest image in `BYTES` (default 16 GiB)")

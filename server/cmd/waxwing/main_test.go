@@ -1,14 +1,23 @@
 package main
 
 import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/x509"
+	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/waxwing-ota/waxwing/agent/origin"
+	"github.com/waxwing-ota/waxwing/agent/protocol"
 	"github.com/waxwing-ota/waxwing/server/servertest"
 )
 
@@ -29,9 +38,10 @@ func TestScripts(t *testing.T) {
 			e.Setenv("SERVER", s.Operator)
 			e.Setenv("TOKEN", s.Token)
 			e.Setenv("DATA", s.Data)
+			e.Setenv("DEVICES", s.Device)
 			return os.MkdirAll(home, 0o700)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"image": writeImage, "exits": exits, "splice": splice},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"image": writeImage, "exits": exits, "splice": splice, "enrol": enrol, "idof": idOf},
 	})
 }
 
@@ -59,6 +69,25 @@ func splice(ts *testscript.TestScript, _ bool, args []string) {
 	half := len(b) / 2
 	b = append(append(append([]byte{}, b[:half]...), "a small change"...), b[half:]...)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b, 0o644))
+}
+
+// enrol SERVER ID HARDWARE FILE enrols a device with the token in a file.
+func enrol(ts *testscript.TestScript, _ bool, args []string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	ts.Check(err)
+	csr, err := x509.CreateCertificateRequest(crand.Reader, &x509.CertificateRequest{}, key)
+	ts.Check(err)
+	_, err = origin.Enroll(context.Background(), args[0], protocol.EnrollRequest{
+		Token: strings.TrimSpace(ts.ReadFile(args[3])), CSR: csr, ID: args[1], Hardware: args[2],
+	})
+	ts.Check(err)
+}
+
+// idof VARIABLE FILE sets a variable to the id in a JSON file.
+func idOf(ts *testscript.TestScript, _ bool, args []string) {
+	var v struct{ ID string }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &v))
+	ts.Setenv(args[0], v.ID)
 }
 
 // exits CODE COMMAND… runs a command that must end with an exit code.
