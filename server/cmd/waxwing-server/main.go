@@ -1,4 +1,4 @@
-// Waxwing-server is the server: it keeps releases and devices, walks rollouts, and shows them to people.
+// Command waxwing-server is the server: it keeps releases and devices, walks rollouts, and shows them to people.
 //
 //	waxwing-server --data DIR
 //

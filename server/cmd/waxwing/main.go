@@ -1,4 +1,4 @@
-// Waxwing is the command of people and of CI: it publishes releases, walks rollouts and looks after devices.
+// Command waxwing is the tool of people and of CI: it publishes releases, walks rollouts and looks after devices.
 //
 //	waxwing login --server http://127.0.0.1:8080 --token-file d/admin.token
 //	waxwing release create --product edge-gw --version 1.0.0 --hardware qemu-arm64 --image rootfs.ext4
