@@ -120,6 +120,12 @@ type located struct {
 	at netip.AddrPort
 }
 
+// gone is a PeerGone with the address that does not answer any more: the neighbour may be at another one by now.
+type gone struct {
+	swarm.PeerGone
+	at netip.AddrPort
+}
+
 // failedOrigin is a Lost whose cause is worth telling.
 type failedOrigin struct {
 	swarm.Lost
@@ -138,6 +144,11 @@ func (f *fetch) run(ctx context.Context) error {
 		case located:
 			f.at[e.Peer] = e.at
 			event = e.PeerSeen
+		case gone:
+			event = e.PeerGone
+			if f.at[e.Peer] != e.at {
+				event = swarm.Ticked{}
+			}
 		case failedOrigin:
 			f.failure = e.err
 			event = e.Lost
@@ -275,7 +286,7 @@ func (m *Mesh) follow(ctx context.Context, f *fetch, id string, at netip.AddrPor
 		}
 		if err != nil {
 			if revision != 0 {
-				_ = f.say(ctx, swarm.PeerGone{Peer: id})
+				_ = f.say(ctx, gone{swarm.PeerGone{Peer: id}, at})
 			}
 			revision = 0
 			select {

@@ -55,6 +55,7 @@ type Mesh struct {
 	o      Options
 	server *exchange.Server
 	client *exchange.Client
+	met    chan netip.AddrPort // neighbours that greeted this device
 
 	mu        sync.Mutex
 	since     time.Time // when looking for neighbours began; zero: not yet
@@ -84,10 +85,17 @@ func New(o Options) (*Mesh, error) {
 		o.Stall = 5 * time.Second
 	}
 	config := exchange.TLS(o.Certificate, o.FleetCA)
-	return &Mesh{
-		o: o, server: exchange.NewServer(config), client: exchange.NewClient(o.Device, config),
+	m := &Mesh{
+		o: o, client: exchange.NewClient(o.Device, config), met: make(chan netip.AddrPort, 16),
 		neighbors: map[netip.AddrPort]string{}, changed: make(chan struct{}), stopLast: func() {},
-	}, nil
+	}
+	m.server = exchange.NewServer(config, func(at netip.AddrPort) {
+		select {
+		case m.met <- at:
+		default: // it will be heard of
+		}
+	})
+	return m, nil
 }
 
 // Run looks for neighbours and answers them until ctx ends.
@@ -108,12 +116,13 @@ func (m *Mesh) Run(ctx context.Context) error {
 	m.mu.Lock()
 	m.since = time.Now()
 	m.mu.Unlock()
+	port := l.Addr().(*net.TCPAddr).Port
 	found := make(chan []netip.AddrPort, 1)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.server.Serve(ctx, l) })
 	g.Go(func() error {
 		return discovery.Run(ctx, discovery.Options{
-			Fleet: m.o.Fleet, Port: l.Addr().(*net.TCPAddr).Port, Interfaces: m.o.Interfaces, Log: m.o.Log,
+			Fleet: m.o.Fleet, Port: port, Interfaces: m.o.Interfaces, Introduced: m.met, Log: m.o.Log,
 		}, func(all []netip.AddrPort) {
 			select {
 			case <-found: // only the newest counts
@@ -122,12 +131,12 @@ func (m *Mesh) Run(ctx context.Context) error {
 			found <- all
 		})
 	})
-	g.Go(func() error { return m.greet(ctx, found) })
+	g.Go(func() error { return m.greet(ctx, port, found) })
 	return g.Wait()
 }
 
-// greet learns who is behind each address. One that does not answer is asked again with the next news or after a while.
-func (m *Mesh) greet(ctx context.Context, found <-chan []netip.AddrPort) error {
+// greet learns who is behind each address, and lets them know this device. One that does not answer is asked again with the next news or after a while.
+func (m *Mesh) greet(ctx context.Context, port int, found <-chan []netip.AddrPort) error {
 	var all []netip.AddrPort
 	strange := map[netip.AddrPort]bool{} // this device itself
 	again := time.NewTicker(30 * time.Second)
@@ -155,7 +164,7 @@ func (m *Mesh) greet(ctx context.Context, found <-chan []netip.AddrPort) error {
 				continue
 			}
 			g.Go(func() error {
-				id, err := m.client.Hello(ctx, at)
+				id, err := m.client.Hello(ctx, at, port)
 				mu.Lock()
 				defer mu.Unlock()
 				switch {

@@ -6,7 +6,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -205,6 +207,43 @@ func TestStrangersAreRefused(t *testing.T) {
 	if err == nil {
 		r.Body.Close()
 		t.Fatalf("a stranger got %s", r.Status)
+	}
+}
+
+// TestWhoGreetsIsKnown lets a device greet another on a link without any discovery: the greeted one knows it then. So a
+// device that has just started again, at another port, is known at once to those who are about to need it.
+func TestWhoGreetsIsKnown(t *testing.T) {
+	s := newSite(t)
+	blind := func(o *mesh.Options) { o.Interfaces = []string{"no such interface"} }
+	at := func(m func(*mesh.Options)) (*mesh.Mesh, netip.AddrPort) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := l.Addr().(*net.TCPAddr).AddrPort()
+		_ = l.Close()
+		return s.device(fmt.Sprint("d-", addr.Port()), func(o *mesh.Options) { m(o); o.Listen = addr.String() }), addr
+	}
+	one, first := at(blind)
+	_, second := at(blind)
+	name := fmt.Sprint("d-", second.Port())
+	client := exchange.NewClient("stranger", exchange.TLS(always(s.fleet.Device(t, name)), s.fleet.Pool))
+	defer client.Close()
+	for _, to := range []netip.AddrPort{second, first} { // the first greeting waits until both listen
+		for {
+			if _, err := client.Hello(s.ctx, to, int(second.Port())); err == nil {
+				break
+			}
+			select {
+			case <-s.ctx.Done():
+				t.Fatal(s.ctx.Err())
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	s.see(one, 1)
+	if got := one.Neighbors()[0]; got.ID != name || got.Addr != second {
+		t.Fatalf("knows %v, want %s at %s", got, name, second)
 	}
 }
 

@@ -45,6 +45,8 @@ type Options struct {
 	Fleet      string   // tag; only the same one is heard
 	Port       int      // of this device's exchange
 	Interfaces []string // names; empty: all that are up and can multicast
+	// Introduced are neighbours that were met in another way. They are believed as those that were heard. May be nil.
+	Introduced <-chan netip.AddrPort
 	Log        *slog.Logger
 }
 
@@ -60,7 +62,7 @@ func Run(ctx context.Context, o Options, found Found) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	heard := make(chan netip.AddrPort, 64)
-	g.Go(func() error { return remember(ctx, heard, found) })
+	g.Go(func() error { return remember(ctx, heard, o.Introduced, found) })
 	g.Go(func() error { return eachInterface(ctx, o, fmt.Sprintf("%016x", name), heard) })
 	return g.Wait()
 }
@@ -201,22 +203,26 @@ func onLink(ip netip.Addr, iface net.Interface) bool {
 }
 
 // remember keeps who was heard and reports changes.
-func remember(ctx context.Context, heard <-chan netip.AddrPort, found Found) error {
+func remember(ctx context.Context, heard, introduced <-chan netip.AddrPort, found Found) error {
 	last := map[netip.AddrPort]time.Time{}
 	tick := time.NewTicker(Forget / 6)
 	defer tick.Stop()
+	note := func(addr netip.AddrPort) (changed bool) {
+		_, known := last[addr]
+		if known || len(last) < maxNeighbors {
+			last[addr] = time.Now()
+		}
+		return !known && len(last) <= maxNeighbors
+	}
 	for {
 		changed := false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case addr := <-heard:
-			if _, known := last[addr]; !known && len(last) < maxNeighbors {
-				changed = true
-				last[addr] = time.Now()
-			} else if known {
-				last[addr] = time.Now()
-			}
+			changed = note(addr)
+		case addr := <-introduced:
+			changed = note(addr)
 		case now := <-tick.C:
 			for addr, at := range last {
 				if now.Sub(at) > Forget {

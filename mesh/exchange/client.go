@@ -38,11 +38,12 @@ func NewClient(self string, config *tls.Config) *Client {
 // Close lets idle connections go.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Hello returns the id of the device at an address; ErrSelf for this one.
-func (c *Client) Hello(ctx context.Context, at netip.AddrPort) (string, error) {
+// Hello returns the id of the device at an address; ErrSelf for this one. The other learns that this device answers at a
+// port; 0 tells nothing.
+func (c *Client) Hello(ctx context.Context, at netip.AddrPort, port int) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	r, err := c.get(ctx, at, "hello", 0)
+	r, err := c.get(ctx, at, "hello?port="+strconv.Itoa(port), 0)
 	if err != nil {
 		return "", err
 	}

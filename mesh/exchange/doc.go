@@ -1,6 +1,6 @@
 // Package exchange is how neighbours trade: HTTPS with mutual TLS under the fleet CA, over HTTP/1.1.
 //
-//	GET /mesh/v1/hello                       204            who are you? (the certificate says)
+//	GET /mesh/v1/hello?port=N                204            who are you? (the certificate says) I answer at this port
 //	GET /mesh/v1/swarms/<index digest>?rev=N 200 State      what do you have and claim? Waits while rev is the newest
 //	GET /mesh/v1/chunks/<chunk id>           200 bytes      the plain chunk
 //

@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 // Server answers neighbours.
 type Server struct {
 	tls    *tls.Config
+	met    func(netip.AddrPort)
 	served atomic.Int64
 
 	mu     sync.Mutex
@@ -31,9 +33,10 @@ type trade struct {
 	source firmware.Source
 }
 
-// NewServer returns a server that trades in nothing yet.
-func NewServer(config *tls.Config) *Server {
-	return &Server{tls: config, trades: map[firmware.Digest]trade{}}
+// NewServer returns a server that trades in nothing yet. When a neighbour greets, met is called with the address that it
+// says to answer at, which must not block; it may be nil.
+func NewServer(config *tls.Config, met func(netip.AddrPort)) *Server {
+	return &Server{tls: config, met: met, trades: map[firmware.Digest]trade{}}
 }
 
 // Trade lets neighbours see a board and take chunks from a source, until stop is called or the same swarm is traded anew.
@@ -56,7 +59,7 @@ func (s *Server) Served() int64 { return s.served.Load() }
 // Serve answers on a listener until ctx ends.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /mesh/v1/hello", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("GET /mesh/v1/hello", s.hello)
 	mux.HandleFunc("GET /mesh/v1/swarms/{id}", s.swarm)
 	mux.HandleFunc("GET /mesh/v1/chunks/{id}", s.chunk)
 	server := &http.Server{
@@ -73,6 +76,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return ctx.Err()
 	}
 	return err
+}
+
+// hello lets a neighbour be known to whom it knows: one that has just started finds others at once, and they would find
+// it only when they next ask. Its host is the one it speaks from, whatever it says.
+func (s *Server) hello(w http.ResponseWriter, r *http.Request) {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	port, perr := strconv.ParseUint(r.URL.Query().Get("port"), 10, 16)
+	if s.met != nil && err == nil && perr == nil && port > 0 {
+		s.met(netip.AddrPortFrom(from.Addr().Unmap(), uint16(port)))
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (s *Server) swarm(w http.ResponseWriter, r *http.Request) {
