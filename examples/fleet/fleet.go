@@ -32,6 +32,9 @@ type Options struct {
 	Devices int       // 0: 8
 	Out     io.Writer // for people
 	Server  []string  // more flags of the server
+	Image   int       // MiB of the file systems; 0: 80. Below 64 they hold a part of the files
+	// Route returns the URL by which devices reach the device plane at a URL, such as that of a slow uplink; nil: the same.
+	Route func(server string) (string, error)
 }
 
 // Fleet is a server and its devices.
@@ -60,6 +63,9 @@ type addresses struct {
 func Start(ctx context.Context, o Options) (*Fleet, error) {
 	if o.Devices == 0 {
 		o.Devices = 8
+	}
+	if o.Image == 0 {
+		o.Image = 80
 	}
 	f := &Fleet{o: o, dir: o.Dir, Agents: make([]*process, o.Devices)}
 	if f.dir == "" {
@@ -165,7 +171,7 @@ func (f *Fleet) enroll(ctx context.Context, i int, token string) error {
 	dir := filepath.Join(f.dir, Device(i))
 	cmd := exec.CommandContext(ctx, filepath.Join(f.o.Bin, "waxwing-agent"), "enroll", "--server", f.listens.Device,
 		"--token", token, "--data", dir, "--id", Device(i), "--hardware", Hardware, "--virtual",
-		"--slot-size", fmt.Sprint(imageSize+16), "--label", "site=demo")
+		"--slot-size", fmt.Sprint(f.o.Image+16), "--label", "site=demo")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("enrol %s: %w: %s", Device(i), err, out)
 	}
@@ -188,6 +194,11 @@ func (f *Fleet) enroll(ctx context.Context, i int, token string) error {
 			"command": []string{"sh", "-c", debugfs + ` -R "cat /etc/health" "$WAXWING_SLOT_PATH" 2>/dev/null | grep -qx well`},
 		},
 		map[string]any{"name": "broker", "mqtt": true},
+	}
+	if f.o.Route != nil {
+		if c["server"], err = f.o.Route(f.listens.Device); err != nil {
+			return err
+		}
 	}
 	c["poll_seconds"] = 5
 	c["mesh"] = map[string]any{"interfaces": []string{"lo"}, "listen": "127.0.0.1:0"}

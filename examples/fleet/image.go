@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// imageSize is that of the file system, in MiB; real files fill most of it.
-const imageSize = 80
+// smallImage is the size in MiB below which an image holds a part of the files.
+const smallImage = 64
 
 // Fixed identities make the images the same each time: an image should differ by its content only.
 const imageUUID = "6d7b1f3e-3f4c-4b1e-9b52-8a4f6f1f5e10"
@@ -36,7 +36,7 @@ func (f *Fleet) Image(ctx context.Context, version string, healthy bool) (string
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, mke2fs, "-q", "-t", "ext4", "-b", "4096", "-m", "0", "-O", "^has_journal",
-		"-U", imageUUID, "-E", "hash_seed="+imageUUID+",root_owner=0:0", "-d", tree, image, fmt.Sprint(imageSize, "M"))
+		"-U", imageUUID, "-E", "hash_seed="+imageUUID+",root_owner=0:0", "-d", tree, image, fmt.Sprint(f.o.Image, "M"))
 	cmd.Env = append(os.Environ(), fmt.Sprint("E2FSPROGS_FAKE_TIME=", stamp.Unix()))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("image %s: mke2fs: %w: %s", version, err, out)
@@ -50,14 +50,15 @@ func (f *Fleet) plant(ctx context.Context, tree, version string, healthy bool) e
 		return fmt.Errorf("where is Go? %w", err)
 	}
 	root := strings.TrimSpace(string(out))
-	for _, from := range []string{"src/net", "src/crypto", "src/go", "bin/gofmt"} {
-		if err := copyAll(filepath.Join(root, from), filepath.Join(tree, "usr/lib/go", from)); err != nil {
-			return err
+	files := []string{"src/net", "src/crypto", "bin/gofmt"}
+	if f.o.Image >= smallImage {
+		files = append(files, "src/go")
+		for _, tool := range []string{"asm", "cgo", "link", "vet"} {
+			files = append(files, filepath.Join("pkg/tool", runtime.GOOS+"_"+runtime.GOARCH, tool))
 		}
 	}
-	tools := filepath.Join(root, "pkg/tool", runtime.GOOS+"_"+runtime.GOARCH)
-	for _, tool := range []string{"asm", "cgo", "link", "vet"} {
-		if err := copyAll(filepath.Join(tools, tool), filepath.Join(tree, "usr/lib/go/tool", tool)); err != nil {
+	for _, file := range files {
+		if err := copyAll(filepath.Join(root, file), filepath.Join(tree, "usr/lib/go", file)); err != nil {
 			return err
 		}
 	}
@@ -66,12 +67,10 @@ func (f *Fleet) plant(ctx context.Context, tree, version string, healthy bool) e
 			return err
 		}
 	}
-	agent := filepath.Join(tree, "usr/bin/waxwing-agent")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "nethttpomithttp2",
-		"-ldflags", "-s -w -buildid= -X main.version="+version, "-o", agent, "github.com/waxwing-ota/waxwing/agent/cmd/waxwing-agent")
-	build.Dir = f.o.Source
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the agent: %w: %s", err, out)
+	if f.o.Image >= smallImage {
+		if err := f.build(ctx, filepath.Join(tree, "usr/bin/waxwing-agent"), version); err != nil {
+			return err
+		}
 	}
 	health := "well\n"
 	if !healthy {
@@ -91,6 +90,17 @@ func (f *Fleet) plant(ctx context.Context, tree, version string, healthy bool) e
 		}
 		return os.Chtimes(path, stamp, stamp)
 	})
+}
+
+// build makes an agent of a version.
+func (f *Fleet) build(ctx context.Context, to, version string) error {
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "nethttpomithttp2",
+		"-ldflags", "-s -w -buildid= -X main.version="+version, "-o", to, "github.com/waxwing-ota/waxwing/agent/cmd/waxwing-agent")
+	build.Dir = f.o.Source
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the agent: %w: %s", err, out)
+	}
+	return nil
 }
 
 // upgrade changes a package of sources as a new version of it would: a line here and there.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,6 +74,18 @@ func (p *process) rss() int64 {
 		}
 	}
 	return 0
+}
+
+// lastWords prints the end of every log.
+func (f *Fleet) lastWords(w io.Writer) {
+	logs, _ := filepath.Glob(filepath.Join(f.dir, "*.log")) // the pattern is well-formed
+	for _, log := range logs {
+		b, err := os.ReadFile(log)
+		if err != nil {
+			continue
+		}
+		fmt.Fprintf(w, "\n── %s\n%s", filepath.Base(log), b[max(len(b)-4<<10, 0):])
+	}
 }
 
 // run runs the waxwing command as a person would, shows it, and returns what it printed for programs.

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -55,12 +56,30 @@ func (f *Fleet) RollOut(ctx context.Context, version, stages string) (*Result, e
 	if list.JSON200 == nil || len(list.JSON200.Items) == 0 {
 		return nil, fmt.Errorf("no rollouts: %s", list.Body)
 	}
-	id := list.JSON200.Items[0].Id
+	return f.Finish(ctx, list.JSON200.Items[0].Id, time.Minute)
+}
+
+// Begin starts a rollout and returns its id.
+func (f *Fleet) Begin(ctx context.Context, version, stages string, flags ...string) (string, error) {
+	out, err := f.run(ctx, append([]string{
+		"rollout", "create", "--product", Product, "--version", version, "--stages", stages, "--deadline", "10s", "-o", "json",
+	}, flags...)...)
+	if err != nil {
+		return "", fmt.Errorf("rollout create %s: %w", version, err)
+	}
+	var r client.Rollout
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		return "", fmt.Errorf("rollout create -o json: %w: %s", err, out)
+	}
+	return r.Id, nil
+}
+
+// Finish waits until a rollout has ended and every device is at rest: an abort ends the rollout while the failed device is
+// still on its way back.
+func (f *Fleet) Finish(ctx context.Context, id string, most time.Duration) (*Result, error) {
 	result := &Result{}
-	// An abort ends the rollout while the failed device is still on its way back.
-	err = await(ctx, "every device at rest", time.Minute, func() (bool, error) {
-		result.Rollout, err = f.Rollout(ctx, id)
-		if err != nil {
+	err := await(ctx, "every device at rest", most, func() (ok bool, err error) {
+		if result.Rollout, err = f.Rollout(ctx, id); err != nil {
 			return false, err
 		}
 		c := result.Rollout.Counts
