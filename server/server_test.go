@@ -30,7 +30,12 @@ func TestMain(m *testing.M) {
 			Data: data, OperatorListen: "127.0.0.1:0", DeviceListen: "127.0.0.1:0", MQTTListen: "127.0.0.1:0",
 		})
 		if err == nil {
-			err = s.Run(context.Background())
+			ctx, cancel := context.WithCancel(context.Background())
+			go func() { // a parent that is gone, however it went, closes this pipe
+				_, _ = io.Copy(io.Discard, os.Stdin)
+				cancel()
+			}()
+			err = s.Run(ctx)
 		}
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -54,6 +59,9 @@ func spawn(t *testing.T, data string) *child {
 	c := &child{T: t, cmd: exec.Command(os.Args[0])}
 	c.cmd.Env = append(os.Environ(), "WAXWING_TEST_SERVER="+data)
 	c.cmd.Stderr = os.Stderr
+	if _, err := c.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
