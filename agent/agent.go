@@ -43,7 +43,7 @@ type Options struct {
 	Identity *Identity
 	Version  string // of the agent, for reports
 	// Neighbors makes the mesh; nil: everything comes from the origin.
-	Neighbors func(Origin) (Neighbors, error)
+	Neighbors func(Sources) (Neighbors, error)
 	Now       func() time.Time
 	Log       *slog.Logger
 }
@@ -109,7 +109,7 @@ func New(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("trust: %w; enrol this device, or put the TUF root there", err)
 	}
 	a.trust, err = trust.Open(trust.Options{
-		Dir: filepath.Join(state, "trust"), Root: root, Device: c.Device, Hardware: c.Hardware, Fetch: a.origin, Now: o.Now,
+		Dir: filepath.Join(state, "trust"), Root: root, Device: c.Device, Hardware: c.Hardware, Fetch: repository{a}, Now: o.Now,
 	})
 	if a.trust == nil {
 		return nil, fmt.Errorf("trust: %w", err)
@@ -126,7 +126,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.neighbors = Alone(a.origin)
 	if o.Neighbors != nil {
-		if a.neighbors, err = o.Neighbors(a.origin); err != nil {
+		if a.neighbors, err = o.Neighbors(Sources{Origin: a.origin, Objects: a.trust.Object}); err != nil {
 			return nil, fmt.Errorf("mesh: %w", err)
 		}
 	}
@@ -352,9 +352,10 @@ func (a *Agent) look() {
 
 // snapshot is the report of now, but for its number and time.
 func (a *Agent) snapshot() protocol.Report {
+	near, _ := a.neighbors.Sight()
 	r := protocol.Report{
 		Schema: 1, Device: a.Config.Device, Agent: a.Version, Hardware: a.Config.Hardware,
-		Running: protocol.Running{Slot: a.slot}, Update: a.state.Update(), Neighbors: a.neighbors.Count(),
+		Running: protocol.Running{Slot: a.slot}, Update: a.state.Update(), Neighbors: near,
 	}
 	if r.Update != nil {
 		r.Update.Bytes.Served = a.meter.serves(a) // goes on after the update

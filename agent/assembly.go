@@ -23,7 +23,8 @@ type meter struct {
 // start takes what was counted before and the counters of now.
 func (m *meter) start(a *Agent, b protocol.Bytes) {
 	m.origin.base, m.origin.mark = b.Origin, a.origin.Bytes()
-	m.served.base, m.served.mark = b.Served, a.neighbors.Served()
+	_, served := a.neighbors.Sight()
+	m.served.base, m.served.mark = b.Served, served
 }
 
 // bytes returns the counts of now.
@@ -34,7 +35,10 @@ func (m *meter) bytes(a *Agent, s assemble.Stats, peers int64) protocol.Bytes {
 	}
 }
 
-func (m *meter) serves(a *Agent) int64 { return m.served.base + a.neighbors.Served() - m.served.mark }
+func (m *meter) serves(a *Agent) int64 {
+	_, served := a.neighbors.Sight()
+	return m.served.base + served - m.served.mark
+}
 
 // assemble writes the payload into the slot that does not run and proves it.
 func (a *Agent) assemble(ctx context.Context, e update.Assemble, m meter, peers int64) update.Event {

@@ -197,13 +197,14 @@ func (a *Agent) linger(ctx context.Context) {
 	defer cancel()
 	quiet := time.NewTicker(lingerQuiet)
 	defer quiet.Stop()
-	for before := a.neighbors.Served(); ; {
+	_, before := a.neighbors.Sight()
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-quiet.C:
 		}
-		now := a.neighbors.Served()
+		_, now := a.neighbors.Sight()
 		if now == before {
 			return
 		}

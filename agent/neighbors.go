@@ -17,10 +17,29 @@ type Neighbors interface {
 	Share(swarm firmware.Digest, index *firmware.Index, src firmware.Source) (stop func())
 	// Fetch gets chunks and hands each over, and returns how many bytes neighbours gave on the wire.
 	Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver func(plain []byte, id firmware.ChunkID) error) (peers int64, err error)
-	// Count returns how many neighbours are in sight.
-	Count() int
-	// Served returns how many bytes neighbours have taken so far.
-	Served() int64
+	// Object gets small content by its digest from neighbours alone; at most limit bytes, verified.
+	Object(ctx context.Context, sum firmware.Digest, limit int64) ([]byte, error)
+	// Sight returns how many neighbours are in sight and how many bytes they have taken so far.
+	Sight() (neighbors int, served int64)
+}
+
+// Sources is what the neighbours' side is made of: where it fetches, and what small content it may hand out.
+type Sources struct {
+	Origin  Origin
+	Objects func(firmware.Digest) []byte
+}
+
+// repository reads signed metadata from the origin, and what its digest proves from neighbours first.
+type repository struct{ agent *Agent }
+
+// Fetch implements trust.Fetcher.
+func (r repository) Fetch(ctx context.Context, path string, limit int64) ([]byte, error) {
+	if sum, ok := firmware.TargetDigest(path); ok {
+		if b, err := r.agent.neighbors.Object(ctx, sum, limit); err == nil {
+			return b, nil
+		}
+	}
+	return r.agent.origin.Fetch(ctx, path, limit)
 }
 
 // Swarm is one index and what this device has of it, which neighbours may take.
@@ -47,11 +66,13 @@ func (alone) Run(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 // Share implements Neighbors.
 func (alone) Share(firmware.Digest, *firmware.Index, firmware.Source) func() { return func() {} }
 
-// Count implements Neighbors.
-func (alone) Count() int { return 0 }
+// Sight implements Neighbors.
+func (alone) Sight() (int, int64) { return 0, 0 }
 
-// Served implements Neighbors.
-func (alone) Served() int64 { return 0 }
+// Object implements Neighbors.
+func (alone) Object(context.Context, firmware.Digest, int64) ([]byte, error) {
+	return nil, firmware.ErrNotFound
+}
 
 // Fetch implements Neighbors. Three requests are under way at a time, which hides the round trip and bounds the memory.
 func (a alone) Fetch(ctx context.Context, _ Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (int64, error) {

@@ -221,6 +221,21 @@ func FuzzParseManifest(f *testing.F) {
 	})
 }
 
+func TestTargetPath(t *testing.T) {
+	sum := firmware.Sum([]byte("x"))
+	for _, name := range []string{"policy-keys.json", "gw/1.0.0/rootfs.caibx"} {
+		p := firmware.TargetPath(name, sum)
+		if got, ok := firmware.TargetDigest(p); !ok || got != sum {
+			t.Errorf("%s: %s, %v", p, got, ok)
+		}
+	}
+	for _, p := range []string{"", "metadata/timestamp.json", "targets/gw/1/release.json", "chunks/" + sum.String() + ".cacnk"} {
+		if _, ok := firmware.TargetDigest(p); ok {
+			t.Errorf("%s has a digest", p)
+		}
+	}
+}
+
 func TestPlan(t *testing.T) {
 	x := sampleIndex()
 	p := firmware.MakePlan(x, func(id firmware.ChunkID) bool { return id == firmware.Sum([]byte("b")) })

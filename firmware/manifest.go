@@ -8,6 +8,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // Handlers of components: how the device installs a payload.
@@ -66,6 +67,13 @@ func IndexTarget(product, version, component string) string {
 // TargetPath returns where a TUF target rests in a repository: its digest goes before the last part of its name.
 func TargetPath(name string, sum Digest) string {
 	return path.Join("targets", path.Dir(name), sum.String()+"."+path.Base(name))
+}
+
+// TargetDigest is the inverse of TargetPath: it returns the digest in a target's path.
+func TargetDigest(p string) (Digest, bool) {
+	hex, _, ok := strings.Cut(path.Base(p), ".")
+	sum, err := ParseDigest(hex)
+	return sum, ok && err == nil && strings.HasPrefix(p, "targets/")
 }
 
 // Encode returns the manifest as it is signed and stored.

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -45,9 +46,11 @@ type Options struct {
 	Listen      string                 // address of the exchange; empty: any free port
 	Off         bool                   // no neighbours at all: everything comes from the origin
 	Origin      Origin                 //
-	HoldOff     time.Duration          // before the first fetch from the origin; 0: 1.5 s
-	Stall       time.Duration          // of a neighbour, until its work goes to another; 0: 5 s
-	Log         *slog.Logger
+	// Objects returns small content by digest that neighbours may take, such as an index, or nil; nil: there is none.
+	Objects func(firmware.Digest) []byte
+	HoldOff time.Duration // before the first fetch from the origin; 0: 1.5 s
+	Stall   time.Duration // of a neighbour, until its work goes to another; 0: 5 s
+	Log     *slog.Logger
 }
 
 // Mesh is this device among its neighbours.
@@ -89,12 +92,12 @@ func New(o Options) (*Mesh, error) {
 		o: o, client: exchange.NewClient(o.Device, config), met: make(chan netip.AddrPort, 16),
 		neighbors: map[netip.AddrPort]string{}, changed: make(chan struct{}), stopLast: func() {},
 	}
-	m.server = exchange.NewServer(config, func(at netip.AddrPort) {
+	m.server = exchange.NewServer(exchange.Options{TLS: config, Objects: o.Objects, Met: func(at netip.AddrPort) {
 		select {
 		case m.met <- at:
 		default: // it will be heard of
 		}
-	})
+	}})
 	return m, nil
 }
 
@@ -217,6 +220,21 @@ func (m *Mesh) Neighbors() []Neighbor {
 
 // Served returns how many bytes neighbours have taken from this device since it started.
 func (m *Mesh) Served() int64 { return m.server.Served() }
+
+// Object asks neighbours for small content with a digest, such as an index: three at most, in random order. The error
+// matches firmware.ErrNotFound when none of them has it. What comes is verified.
+func (m *Mesh) Object(ctx context.Context, sum firmware.Digest, limit int64) ([]byte, error) {
+	all := m.Neighbors()
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	for _, n := range all[:min(len(all), 3)] {
+		b, err := m.client.Object(ctx, n.Addr, sum, limit)
+		if err == nil {
+			return b, nil
+		}
+		m.o.Log.Debug("a neighbour does not help", "neighbor", n.ID, "object", sum, "err", err)
+	}
+	return nil, fmt.Errorf("object %s: no neighbour has it: %w", sum, firmware.ErrNotFound)
+}
 
 // Share lets neighbours take the chunks of an index from a source, under the swarm's id (the digest of the encoded
 // index), until stop is called.

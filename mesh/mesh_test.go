@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -160,6 +161,35 @@ func TestAlone(t *testing.T) {
 	traffic, _, err := s.fetch(m)
 	if err != nil || traffic.Peers != 0 || traffic.Origin == 0 {
 		t.Fatalf("%+v, %v", traffic, err)
+	}
+}
+
+// TestObjects asks neighbours for small content: what one has is taken from it and nothing else is.
+func TestObjects(t *testing.T) {
+	s := newSite(t)
+	index := s.index.Encode()
+	has := func(b []byte) func(*mesh.Options) {
+		return func(o *mesh.Options) {
+			o.Objects = func(sum firmware.Digest) []byte {
+				if sum == firmware.Sum(index) {
+					return b
+				}
+				return nil
+			}
+		}
+	}
+	s.device("honest", has(index))
+	s.device("liar", has([]byte("poison")))
+	asker := s.device("asker", nil)
+	s.see(asker, 2)
+	if b, err := asker.Object(s.ctx, firmware.Sum(index), int64(len(index))); err != nil || !bytes.Equal(b, index) {
+		t.Fatalf("%d bytes, %v", len(b), err)
+	}
+	if _, err := asker.Object(s.ctx, firmware.Sum(index), 10); !errors.Is(err, firmware.ErrNotFound) {
+		t.Fatalf("over the limit: %v", err)
+	}
+	if _, err := asker.Object(s.ctx, firmware.Sum([]byte("x")), 1<<20); !errors.Is(err, firmware.ErrNotFound) {
+		t.Fatalf("what nobody has: %v", err)
 	}
 }
 

@@ -78,6 +78,20 @@ func (c *Client) Chunk(ctx context.Context, at netip.AddrPort, want firmware.Chu
 	return r.body, nil
 }
 
+// Object returns small content with a digest, of at most limit bytes, verified.
+func (c *Client) Object(ctx context.Context, at netip.AddrPort, sum firmware.Digest, limit int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, objectTime)
+	defer cancel()
+	r, err := c.get(ctx, at, "objects/"+sum.String(), limit)
+	if err != nil {
+		return nil, err
+	}
+	if firmware.Sum(r.body) != sum {
+		return nil, fmt.Errorf("object %s from %s: %w", sum, at, firmware.ErrCorrupt)
+	}
+	return r.body, nil
+}
+
 type reply struct {
 	body  []byte
 	state *tls.ConnectionState

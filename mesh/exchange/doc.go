@@ -3,6 +3,7 @@
 //	GET /mesh/v1/hello?port=N                204            who are you? (the certificate says) I answer at this port
 //	GET /mesh/v1/swarms/<index digest>?rev=N 200 State      what do you have and claim? Waits while rev is the newest
 //	GET /mesh/v1/chunks/<chunk id>           200 bytes      the plain chunk
+//	GET /mesh/v1/objects/<digest>            200 bytes      small content: an index, a manifest
 //
 // Integrity does not rest on TLS: every chunk is verified by its id before it is used and again before it is served.
 // TLS says who a neighbour is, keeps strangers out and keeps what devices run from them. Numbers of connections, sizes,
@@ -22,6 +23,7 @@ const (
 	maxConnections = 64               // taken at once
 	pollTime       = 20 * time.Second // longest wait for news
 	chunkTime      = 15 * time.Second // to fetch one chunk on a LAN
+	objectTime     = 3 * time.Second  // likewise one object
 	maxState       = 1 << 20          // bytes of one State
 )
 

@@ -20,8 +20,7 @@ import (
 
 // Server answers neighbours.
 type Server struct {
-	tls    *tls.Config
-	met    func(netip.AddrPort)
+	o      Options
 	served atomic.Int64
 
 	mu     sync.Mutex
@@ -33,10 +32,18 @@ type trade struct {
 	source firmware.Source
 }
 
-// NewServer returns a server that trades in nothing yet. When a neighbour greets, met is called with the address that it
-// says to answer at, which must not block; it may be nil.
-func NewServer(config *tls.Config, met func(netip.AddrPort)) *Server {
-	return &Server{tls: config, met: met, trades: map[firmware.Digest]trade{}}
+// Options configure NewServer.
+type Options struct {
+	TLS *tls.Config
+	// Met is called with the address that a greeting neighbour says to answer at; it must not block. Nil: nobody asks.
+	Met func(netip.AddrPort)
+	// Objects returns small content by digest, such as an index, or nil when it lacks it. Nil: there is none.
+	Objects func(firmware.Digest) []byte
+}
+
+// NewServer returns a server that trades in no chunks yet.
+func NewServer(o Options) *Server {
+	return &Server{o: o, trades: map[firmware.Digest]trade{}}
 }
 
 // Trade lets neighbours see a board and take chunks from a source, until stop is called or the same swarm is traded anew.
@@ -53,7 +60,7 @@ func (s *Server) Trade(id firmware.Digest, board *Board, source firmware.Source)
 	}
 }
 
-// Served returns how many bytes of chunks neighbours have taken.
+// Served returns how many bytes neighbours have taken.
 func (s *Server) Served() int64 { return s.served.Load() }
 
 // Serve answers on a listener until ctx ends.
@@ -62,12 +69,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("GET /mesh/v1/hello", s.hello)
 	mux.HandleFunc("GET /mesh/v1/swarms/{id}", s.swarm)
 	mux.HandleFunc("GET /mesh/v1/chunks/{id}", s.chunk)
+	mux.HandleFunc("GET /mesh/v1/objects/{id}", s.object)
 	server := &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    log.New(io.Discard, "", 0), // strangers who fail the handshake are no news
 	}
-	config := s.tls.Clone()
+	config := s.o.TLS.Clone()
 	config.NextProtos = []string{"http/1.1"}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
@@ -83,8 +91,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) hello(w http.ResponseWriter, r *http.Request) {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	port, perr := strconv.ParseUint(r.URL.Query().Get("port"), 10, 16)
-	if s.met != nil && err == nil && perr == nil && port > 0 {
-		s.met(netip.AddrPortFrom(from.Addr().Unmap(), uint16(port)))
+	if s.o.Met != nil && err == nil && perr == nil && port > 0 {
+		s.o.Met(netip.AddrPortFrom(from.Addr().Unmap(), uint16(port)))
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
@@ -116,16 +124,37 @@ func (s *Server) chunk(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		if plain, err := source.Chunk(r.Context(), id); err == nil {
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(chunkTime)) // a slow reader is let go
-			w.Header().Set("Content-Type", "application/octet-stream")
-			w.Header().Set("Content-Length", strconv.Itoa(len(plain)))
-			n, _ := w.Write(plain)
-			s.served.Add(int64(n))
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+			s.hand(w, plain)
 			return
 		}
 	}
 	http.Error(w, "this device does not have that chunk", http.StatusNotFound)
+}
+
+func (s *Server) object(w http.ResponseWriter, r *http.Request) {
+	id, err := firmware.ParseDigest(r.PathValue("id"))
+	if err != nil {
+		http.Error(w, "that is no digest", http.StatusBadRequest)
+		return
+	}
+	if s.o.Objects != nil {
+		if b := s.o.Objects(id); b != nil {
+			s.hand(w, b)
+			return
+		}
+	}
+	http.Error(w, "this device does not have that", http.StatusNotFound)
+}
+
+// hand gives bytes to a neighbour; a slow reader is let go.
+func (s *Server) hand(w http.ResponseWriter, b []byte) {
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Now().Add(chunkTime))
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	n, _ := w.Write(b)
+	s.served.Add(int64(n))
+	_ = control.SetWriteDeadline(time.Time{})
 }
 
 func (s *Server) sources() []firmware.Source {

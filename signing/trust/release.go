@@ -158,13 +158,19 @@ const (
 	keepObjects = 12
 )
 
+// Object returns a verified target that lies in the cache, for neighbours. It is nil when there is none.
+func (t *Trust) Object(sum firmware.Digest) []byte {
+	b, err := os.ReadFile(filepath.Join(t.o.Dir, objectsDir, sum.String()))
+	if err != nil || firmware.Sum(b) != sum {
+		return nil
+	}
+	return b
+}
+
 // object returns a target with a known digest, from the cache or the repository.
 func (t *Trust) object(ctx context.Context, name string, sum firmware.Digest, size int64) ([]byte, error) {
-	cached := filepath.Join(t.o.Dir, objectsDir, sum.String())
-	if info, err := os.Stat(cached); err == nil && info.Size() <= size {
-		if b, err := os.ReadFile(cached); err == nil && firmware.Sum(b) == sum {
-			return b, nil
-		}
+	if b := t.Object(sum); b != nil {
+		return b, nil
 	}
 	b, err := t.o.Fetch.Fetch(ctx, firmware.TargetPath(name, sum), size)
 	if err != nil {
@@ -173,7 +179,7 @@ func (t *Trust) object(ctx context.Context, name string, sum firmware.Digest, si
 	if firmware.Sum(b) != sum {
 		return nil, fmt.Errorf("%s: %w", name, ErrUntrusted)
 	}
-	if err := write(cached, b); err != nil {
+	if err := write(filepath.Join(t.o.Dir, objectsDir, sum.String()), b); err != nil {
 		return nil, err
 	}
 	t.dropOldObjects()

@@ -112,7 +112,7 @@ func run(ctx context.Context, args []string, words io.Writer) error {
 	log := slog.New(slog.NewTextHandler(words, &slog.HandlerOptions{Level: level})).With("device", c.Device)
 	o := agent.Options{Config: c, Identity: id, Version: version, Log: log}
 	if !c.Mesh.Off {
-		o.Neighbors = func(from agent.Origin) (agent.Neighbors, error) { return newMesh(c, id, from, log) }
+		o.Neighbors = func(from agent.Sources) (agent.Neighbors, error) { return newMesh(c, id, from, log) }
 	}
 	a, err := agent.New(o)
 	if err != nil {

@@ -12,16 +12,16 @@ import (
 // neighbors is the mesh as the agent knows it.
 type neighbors struct{ *mesh.Mesh }
 
-func newMesh(c *agent.Config, id *agent.Identity, from agent.Origin, log *slog.Logger) (agent.Neighbors, error) {
+func newMesh(c *agent.Config, id *agent.Identity, from agent.Sources, log *slog.Logger) (agent.Neighbors, error) {
 	m, err := mesh.New(mesh.Options{
 		Device: c.Device, Certificate: id.Certificate, FleetCA: id.Pool(), Fleet: c.Fleet,
-		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Origin: from, Log: log,
+		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Origin: from.Origin, Objects: from.Objects, Log: log,
 	})
 	return neighbors{m}, err
 }
 
-// Count implements agent.Neighbors.
-func (n neighbors) Count() int { return len(n.Neighbors()) }
+// Sight implements agent.Neighbors.
+func (n neighbors) Sight() (int, int64) { return len(n.Neighbors()), n.Served() }
 
 // Fetch implements agent.Neighbors.
 func (n neighbors) Fetch(ctx context.Context, s agent.Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (int64, error) {

@@ -82,7 +82,7 @@ func life(ctx context.Context, t *testing.T, path string) error {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil)).With("device", c.Device)
 	a, err := agent.New(agent.Options{
 		Config: c, Identity: id, Version: "test", Log: log,
-		Neighbors: func(o agent.Origin) (agent.Neighbors, error) { return newMesh(c, id, o, log) },
+		Neighbors: func(o agent.Sources) (agent.Neighbors, error) { return newMesh(c, id, o, log) },
 	})
 	if err != nil {
 		return err
