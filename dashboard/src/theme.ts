@@ -101,7 +101,7 @@ export const theme = createTheme({
   respectReducedMotion: true,
   variantColorResolver: variants,
   fontFamily:
-    'Inter, "Segoe UI Variable", "Segoe UI", system-ui, -apple-system, Roboto, "Noto Sans", "Liberation Sans", sans-serif',
+    '"Inter Variable", Inter, "Segoe UI Variable", "Segoe UI", system-ui, -apple-system, Roboto, "Noto Sans", "Liberation Sans", sans-serif',
   fontFamilyMonospace:
     'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", "Liberation Mono", monospace',
   headings: { fontWeight: "650" },

@@ -6,7 +6,7 @@ import { When } from "./When";
 
 type Rollout = Schemas["Rollout"];
 
-/** The way of a rollout, stage by stage, each with its bar. A stage that has not opened shows who would be in it. */
+/** The way of a rollout, stage by stage, each with its bar. A stage that has not opened shows who would be in it; in a dry run, which has no id, none has. */
 export function StageRail({ of }: { of: Rollout }) {
   return (
     <ol className="rail">
@@ -33,7 +33,7 @@ export function StageRail({ of }: { of: Rollout }) {
             <div className="rail-body">
               <div className="rail-head">
                 <h3>{stage.name}</h3>
-                <span className="faint">{when(stage, state)}</span>
+                <span className="faint">{of.id ? when(stage, state) : null}</span>
               </div>
               <StatusBar counts={stage.counts} label={`Stage ${i + 1}, ${stage.name}`} />
               <StatusLegend
@@ -53,6 +53,7 @@ export function StageRail({ of }: { of: Rollout }) {
 
 function stateOf(of: Rollout, i: number): "passed" | "open" | "held" | "stopped" | "shut" {
   const stage = of.stages[i];
+  if (of.id === "") return "shut";
   if (stage?.passed_at) return "passed";
   if (!stage?.open) return "shut";
   if (of.state === "aborted") return "stopped";

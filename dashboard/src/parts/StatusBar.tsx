@@ -1,6 +1,6 @@
 import { Link } from "@tanstack/react-router";
 import type { Schemas } from "../api/client";
-import { many, number } from "./format";
+import { number } from "./format";
 import { look, statuses } from "./marks";
 
 type Counts = Schemas["Counts"];
@@ -35,6 +35,7 @@ export function StatusLegend({ counts, behind }: { counts: Counts; behind?: Behi
           <>
             <i className={`dot of-${s}`} aria-hidden />
             <span>{look(s).word}</span> <b className="num">{number(counts[s])}</b>
+            <span className="unseen">{counts[s] === 1 ? "device" : "devices"}</span>
           </>
         );
         return (
@@ -46,7 +47,6 @@ export function StatusLegend({ counts, behind }: { counts: Counts; behind?: Behi
                 search={{ status: s, ...(behind.stage === undefined ? {} : { stage: String(behind.stage) }) }}
                 hash="devices"
                 className="legend-item"
-                aria-label={`${many(counts[s], "device")}: ${look(s).word}`}
               >
                 {inside}
               </Link>

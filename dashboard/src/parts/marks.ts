@@ -41,7 +41,7 @@ const looks: Record<string, Look> = {
   excluded: { icon: IconBan, word: "Left out", tone: "calm" },
   // phases of a device that the above do not name
   idle: { icon: IconCircleDashed, word: "Nothing to do", tone: "calm" },
-  checking: { icon: IconSearch, word: "Checking signatures", tone: "busy" },
+  checking: { icon: IconSearch, word: "Checking", tone: "busy" },
   committed: { icon: IconCircleCheck, word: "Committed", tone: "good" },
   reverting: { icon: IconArrowBackUp, word: "Going back", tone: "bad" },
   reverted: { icon: IconArrowBackUp, word: "Went back", tone: "bad" },

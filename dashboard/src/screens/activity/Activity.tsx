@@ -78,7 +78,7 @@ function Subject({ of }: { of: Schemas["AuditEntry"] }) {
   }
   if (kind === "rollout") {
     return (
-      <Link to="/rollouts/$id" params={{ id: of.subject }}>
+      <Link to="/rollouts/$id" params={{ id: of.subject }} className="mono">
         {of.subject}
       </Link>
     );
@@ -91,5 +91,5 @@ function Subject({ of }: { of: Schemas["AuditEntry"] }) {
       </Link>
     );
   }
-  return <>{of.subject}</>;
+  return <span className="mono">{of.subject}</span>;
 }

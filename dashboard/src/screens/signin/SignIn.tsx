@@ -32,6 +32,7 @@ export function SignIn({ refused }: { refused: Error | null }) {
           placeholder="wxo_…"
           size="md"
           required
+          withAsterisk={false}
           autoFocus
           autoComplete="current-password"
           value={token}

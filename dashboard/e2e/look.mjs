@@ -1,0 +1,32 @@
+// What is looked at on every screen.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { AxeBuilder } from "@axe-core/playwright";
+
+/** Fails on barriers that axe calls serious or critical. */
+export async function audit(page, where) {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const grave = violations.filter((v) => v.impact === "serious" || v.impact === "critical");
+  const words = grave.map(
+    (v) =>
+      `${v.id}: ${v.help}\n    ${v.nodes.map((n) => `${n.html}\n      ${n.failureSummary}`).join("\n    ")}`,
+  );
+  assert.equal(grave.length, 0, `${where}:\n  ${words.join("\n  ")}`);
+}
+
+/** Takes a picture of the whole page, once its fonts are there. */
+export async function shot(page, folder, name) {
+  await page.evaluate(() => document.fonts.ready);
+  await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+}
+
+/** Listens for errors of the page; the returned function fails when there were any. */
+export function sound(page) {
+  const heard = [];
+  page.on("pageerror", (e) => heard.push(e.message));
+  page.on("console", (m) => {
+    // What the server refuses on purpose, or what the test cuts, the browser logs as well.
+    if (m.type() === "error" && !m.text().startsWith("Failed to load resource")) heard.push(m.text());
+  });
+  return () => assert.deepEqual(heard, [], "the page logged errors");
+}
