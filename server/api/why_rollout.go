@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/waxwing-ota/waxwing/server/rollout"
@@ -18,10 +19,15 @@ func whyRollout(r *rollout.Rollout, now time.Time) string {
 	case rollout.Completed:
 		return fmt.Sprintf("Done: %d of %d devices run it.", all.ByStatus[rollout.Succeeded], all.Total-all.ByStatus[rollout.Excluded])
 	case rollout.Aborted:
-		if d := last(r.Decisions); d.Text != "" {
-			return fmt.Sprintf("Stopped by %s: %s.", d.By, d.Text)
+		d := last(r.Decisions)
+		if d.By == "" {
+			return "Stopped."
 		}
-		return "Stopped."
+		_, reason, given := strings.Cut(d.Text, ": ")
+		if !given {
+			return fmt.Sprintf("Stopped by %s.", d.By)
+		}
+		return fmt.Sprintf("Stopped by %s: %s.", d.By, reason)
 	case rollout.Paused:
 		who := "somebody"
 		if d := last(r.Decisions); d.By != "" {

@@ -129,7 +129,7 @@ func TestWhyRollout(t *testing.T) {
 			make(func(r *rollout.Rollout) { r.State, r.Decisions = rollout.Paused, decided }),
 			"Paused by anna: nobody begins; 1 devices on their way go on.",
 		},
-		"aborted":   {make(func(r *rollout.Rollout) { r.State, r.Decisions = rollout.Aborted, decided }), "Stopped by anna: paused: lunch."},
+		"aborted":   {make(func(r *rollout.Rollout) { r.State, r.Decisions = rollout.Aborted, decided }), "Stopped by anna: lunch."},
 		"completed": {make(func(r *rollout.Rollout) { r.State = rollout.Completed }), "Done: 1 of 3 devices run it."},
 	} {
 		if got := whyRollout(c.r, now); got != c.want {
