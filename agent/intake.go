@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/waxwing-ota/waxwing/agent/protocol"
+	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/signing/trust"
 )
 
@@ -23,7 +24,31 @@ const (
 type acceptance struct {
 	mu        sync.Mutex
 	refreshed time.Time // when the repository was last asked because a key was unknown
-	heard     bool      // documents have come by MQTT since it is connected
+
+	// What came by MQTT since it is connected, by topic. Nothing: the server may not be at this broker, or the broker may
+	// have forgotten everything and nobody reads what is told to it.
+	heard map[string]firmware.Digest
+}
+
+// hears notes a message and reports whether the server has only now appeared, or says the same thing again as it does
+// when it has come back to the broker: then it may have missed what it was told.
+func (a *acceptance) hears(topic string, payload []byte) (appeared bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	sum := firmware.Sum(payload)
+	appeared = len(a.heard) == 0 || a.heard[topic] == sum
+	if a.heard == nil {
+		a.heard = map[string]firmware.Digest{}
+	}
+	a.heard[topic] = sum
+	return appeared
+}
+
+// broker reports whether the server can be talked to by MQTT: documents of it have come on this connection.
+func (a *Agent) broker() bool {
+	a.accepts.mu.Lock()
+	defer a.accepts.mu.Unlock()
+	return a.link.Connected() && len(a.accepts.heard) > 0
 }
 
 // hear takes a message of the broker. The topic is no evidence of anything; it only tells the two forms apart.
@@ -31,9 +56,9 @@ func (a *Agent) hear(ctx context.Context, topic string, payload []byte) {
 	if len(payload) == 0 { // a retained message was removed: nothing is unsaid by that
 		return
 	}
-	a.accepts.mu.Lock()
-	a.accepts.heard = true
-	a.accepts.mu.Unlock()
+	if a.accepts.hears(topic, payload) {
+		a.reporter.again()
+	}
 	if topic != protocol.DevicePolicyTopic(a.Config.Device) {
 		a.accept(ctx, payload)
 		return
@@ -96,12 +121,15 @@ func (a *Agent) ask() {
 // connected hears from the link whether the broker listens.
 func (a *Agent) connected(now bool) {
 	a.accepts.mu.Lock()
-	a.accepts.heard = false
+	a.accepts.heard = nil
 	a.accepts.mu.Unlock()
-	a.reporter.again() // what was sent last may be lost with the connection or the broker
-	if !now {
-		a.ask()
+	// What was sent last may be lost with the connection or the broker.
+	if now {
+		a.reporter.later(soon) // by HTTPS, unless something is heard by then
+		return
 	}
+	a.reporter.again()
+	a.ask()
 }
 
 // poll asks for documents by HTTPS while the broker is silent, and now and then to be sure.
@@ -124,10 +152,7 @@ func (a *Agent) poll(ctx context.Context) error {
 			continue
 		case <-next.C:
 		}
-		a.accepts.mu.Lock()
-		fine := a.link.Connected() && a.accepts.heard
-		a.accepts.mu.Unlock()
-		if !fine || a.Now().Sub(asked) > silence {
+		if !a.broker() || a.Now().Sub(asked) > silence {
 			d, err := a.origin.Documents(ctx)
 			switch {
 			case err != nil:

@@ -51,11 +51,14 @@ func (r *reporter) note(report protocol.Report, urgent bool) {
 }
 
 // again sends the newest state once more, now: the ways to the server have changed.
-func (r *reporter) again() {
+func (r *reporter) again() { r.later(0) }
+
+// later sends the newest state once more, after a while.
+func (r *reporter) later(wait time.Duration) {
 	r.mu.Lock()
 	if r.noted > 0 {
 		r.noted++
-		r.urgent, r.retry, r.early = true, 0, time.Time{}
+		r.urgent, r.retry, r.early = true, 0, time.Now().Add(wait)
 	}
 	r.mu.Unlock()
 	r.kick()
@@ -156,7 +159,7 @@ func (r *reporter) run(ctx context.Context) error {
 	}
 }
 
-// send goes by MQTT, else by HTTPS.
+// send goes by MQTT if the server is there, else by HTTPS: a broker acknowledges also what nobody will read.
 func (r *reporter) send(ctx context.Context, report protocol.Report) error {
 	a := r.agent
 	seq, err := a.journal.Next()
@@ -170,7 +173,7 @@ func (r *reporter) send(ctx context.Context, report protocol.Report) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	if a.link.Connected() {
+	if a.broker() {
 		if err = a.link.Publish(ctx, b); err == nil {
 			return nil
 		}
