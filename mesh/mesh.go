@@ -221,19 +221,38 @@ func (m *Mesh) Neighbors() []Neighbor {
 // Served returns how many bytes neighbours have taken from this device since it started.
 func (m *Mesh) Served() int64 { return m.server.Served() }
 
-// Object asks neighbours for small content with a digest, such as an index: three at most, in random order. The error
-// matches firmware.ErrNotFound when none of them has it. What comes is verified.
+// Object asks neighbours for small content with a digest, such as an index: sixteen at most, in random order, four at a
+// time, until one has it. The error matches firmware.ErrNotFound when none of them does. What comes is verified.
 func (m *Mesh) Object(ctx context.Context, sum firmware.Digest, limit int64) ([]byte, error) {
+	ctx, enough := context.WithCancel(ctx)
+	defer enough()
 	all := m.Neighbors()
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	for _, n := range all[:min(len(all), 3)] {
-		b, err := m.client.Object(ctx, n.Addr, sum, limit)
-		if err == nil {
-			return b, nil
-		}
-		m.o.Log.Debug("a neighbour does not help", "neighbor", n.ID, "object", sum, "err", err)
+	all = all[:min(len(all), 16)]
+	got := make(chan []byte, len(all))
+	var g errgroup.Group
+	g.SetLimit(4)
+	for _, n := range all {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if b, err := m.client.Object(ctx, n.Addr, sum, limit); err == nil {
+				got <- b
+				enough()
+			} else if !errors.Is(err, exchange.ErrNotTrading) {
+				m.o.Log.Debug("a neighbour does not help", "neighbor", n.ID, "object", sum, "err", err)
+			}
+			return nil
+		})
 	}
-	return nil, fmt.Errorf("object %s: no neighbour has it: %w", sum, firmware.ErrNotFound)
+	_ = g.Wait() // the functions return nil
+	select {
+	case b := <-got:
+		return b, nil
+	default:
+		return nil, fmt.Errorf("object %s: no neighbour has it: %w", sum, firmware.ErrNotFound)
+	}
 }
 
 // Share lets neighbours take the chunks of an index from a source, under the swarm's id (the digest of the encoded
