@@ -216,6 +216,35 @@ func TestTheBrokerGoesAway(t *testing.T) {
 	b.broker.Start()
 }
 
+// A broker acknowledges reports also when the server is not there to read them. As long as nothing is heard from the
+// server, they go by HTTPS; and when it appears, it is told where things stand.
+func TestABrokerWithoutTheServer(t *testing.T) {
+	b := newBench(t, false)
+	broker := agenttest.NewBroker(t, b.cloud.CA)
+	b.configure(func(c *Config) { c.Brokers = []string{broker.URL()} })
+	online := make(chan struct{}, 16)
+	broker.Listen(protocol.PresenceTopic("d-1"), func(agenttest.Message) { online <- struct{}{} })
+	member := b.cloud.Member("d-1", "all")
+	b.start()
+	<-online
+	b.cloud.Wish(b.cloud.Publish("1.0.0", 1, "qemu-arm64", payload(1, 1<<20)), nil)
+	b.cloud.Await("1.0.0 is committed", reaches(protocol.Committed, "1.0.0"))
+
+	told := make(chan agenttest.Message, 16)
+	broker.Listen(protocol.ReportTopic("d-1"), func(m agenttest.Message) { told <- m })
+	for range 2 { // the second time it says nothing new: it has come back
+		broker.Publish(protocol.DevicePolicyTopic("d-1"), fmt.Appendf(nil, `{"membership":%s}`, member))
+		select {
+		case m := <-told:
+			if !strings.Contains(string(m.Payload), `"committed"`) {
+				t.Errorf("it is told %s", m.Payload)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the server is told nothing")
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		hardware string

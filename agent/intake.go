@@ -120,16 +120,18 @@ func (a *Agent) ask() {
 
 // connected hears from the link whether the broker listens.
 func (a *Agent) connected(now bool) {
-	a.accepts.mu.Lock()
-	a.accepts.heard = nil
-	a.accepts.mu.Unlock()
 	// What was sent last may be lost with the connection or the broker.
-	if now {
+	if now && !a.broker() { // the first messages of a connection come before or after this
 		a.reporter.later(soon) // by HTTPS, unless something is heard by then
 		return
 	}
 	a.reporter.again()
-	a.ask()
+	if !now {
+		a.accepts.mu.Lock()
+		a.accepts.heard = nil
+		a.accepts.mu.Unlock()
+		a.ask()
+	}
 }
 
 // poll asks for documents by HTTPS while the broker is silent, and now and then to be sure.

@@ -50,6 +50,14 @@ func (b *inbox) take() (topic string, payload []byte, ok bool) {
 	return topic, payload, true
 }
 
+// clear forgets what waits.
+func (b *inbox) clear() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.order = nil
+	clear(b.newest)
+}
+
 func (b *inbox) run(ctx context.Context, deliver func(context.Context, string, []byte)) error {
 	for {
 		for {

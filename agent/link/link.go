@@ -168,7 +168,13 @@ func (l *Link) one(ctx context.Context, broker string) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer func() {
+		s.close()
+		l.inbox.clear() // the next connection says it again; who hears it must not take it for that one's
+		if l.connected.Load() {
+			l.set(nil)
+		}
+	}()
 	listening := map[string]bool{}
 	if err := l.listen(ctx, s, listening); err != nil {
 		return err
@@ -177,7 +183,6 @@ func (l *Link) one(ctx context.Context, broker string) error {
 		return err
 	}
 	l.set(s)
-	defer l.set(nil)
 	l.o.Log.Info("broker connected", "broker", broker)
 	for {
 		select {
