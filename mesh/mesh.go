@@ -234,24 +234,20 @@ func (m *Mesh) Object(ctx context.Context, sum firmware.Digest, limit int64) ([]
 	g.SetLimit(4)
 	for _, n := range all {
 		g.Go(func() error {
-			if ctx.Err() != nil {
-				return nil
-			}
-			if b, err := m.client.Object(ctx, n.Addr, sum, limit); err == nil {
+			b, err := m.client.Object(ctx, n.Addr, sum, limit)
+			if err == nil {
 				got <- b
 				enough()
-			} else if !errors.Is(err, exchange.ErrNotTrading) {
-				m.o.Log.Debug("a neighbour does not help", "neighbor", n.ID, "object", sum, "err", err)
 			}
-			return nil
+			return err
 		})
 	}
-	_ = g.Wait() // the functions return nil
+	err := g.Wait() // of the first that did not help
 	select {
 	case b := <-got:
 		return b, nil
 	default:
-		return nil, fmt.Errorf("object %s: no neighbour has it: %w", sum, firmware.ErrNotFound)
+		return nil, fmt.Errorf("object %s: no neighbour has it (%v): %w", sum, err, firmware.ErrNotFound)
 	}
 }
 
