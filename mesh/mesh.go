@@ -247,7 +247,7 @@ func (m *Mesh) Object(ctx context.Context, sum firmware.Digest, limit int64) ([]
 	case b := <-got:
 		return b, nil
 	default:
-		return nil, fmt.Errorf("object %s: no neighbour has it (%v): %w", sum, err, firmware.ErrNotFound)
+		return nil, fmt.Errorf("object %s: no neighbour has it: %w", sum, errors.Join(firmware.ErrNotFound, err))
 	}
 }
 
