@@ -8,6 +8,6 @@ export default defineConfig({
   plugins: [react()],
   server: { proxy },
   preview: { proxy },
-  build: { emptyOutDir: true, target: "es2023", sourcemap: false },
+  build: { emptyOutDir: true, manifest: true, target: "es2023", sourcemap: false },
   test: { environment: "happy-dom" },
 });

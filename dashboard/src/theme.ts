@@ -106,6 +106,8 @@ export const theme = createTheme({
     'ui-monospace, "SF Mono", "Cascadia Mono", "JetBrains Mono", "Liberation Mono", monospace',
   headings: { fontWeight: "650" },
   components: {
+    // Said outright, because without a variant Mantine does not ask the resolver above.
+    Button: { defaultProps: { variant: "filled", color: "bark" } },
     Tooltip: { defaultProps: { openDelay: 300, withArrow: true } },
     Modal: { defaultProps: { centered: true, radius: "lg" } },
   },

@@ -69,7 +69,7 @@ export function Runs({ of }: { of: Schemas["Running"] }) {
   if (!of.version) return <span className="faint">what it came with</span>;
   return (
     <span>
-      <span className="soft">{of.product}</span> {of.version}
+      <span className="soft wide">{of.product}</span> {of.version}
     </span>
   );
 }

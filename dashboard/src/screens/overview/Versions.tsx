@@ -4,8 +4,8 @@ import { many, number } from "../../parts/format";
 
 type Item = Schemas["VersionCount"];
 
-// Newest brown, then lighter: versions are of one kind, so they share one hue.
-const shades = ["#5d5146", "#94867a", "#b3a595", "#cfc4b4"];
+// The most common one is the strongest. They share one hue, because versions are of one kind.
+const shades = 4;
 
 /** Devices by the version that they run. */
 export function Versions({ items }: { items: Item[] }) {
@@ -40,4 +40,4 @@ export function Versions({ items }: { items: Item[] }) {
   );
 }
 
-const shade = (i: number): string => shades[Math.min(i, shades.length - 1)] as string;
+const shade = (i: number): string => `var(--shade-${Math.min(i, shades - 1)})`;

@@ -138,9 +138,9 @@ function Table({
               <td>
                 <When at={d.since} never="–" />
               </td>
-              <td className="right wide">{amount(d.bytes?.reused)}</td>
-              <td className="right wide">{amount(d.bytes?.peers)}</td>
-              <td className="right wide">{amount(d.bytes?.origin)}</td>
+              <td className="right wide">{amount(d, "reused")}</td>
+              <td className="right wide">{amount(d, "peers")}</td>
+              <td className="right wide">{amount(d, "origin")}</td>
               <td className="right wide">
                 {d.millis?.downloading === undefined ? "–" : duration(d.millis.downloading)}
               </td>
@@ -152,4 +152,7 @@ function Table({
   );
 }
 
-const amount = (n: number | undefined): string => (n === undefined ? "–" : bytes(n));
+/** Bytes from a source; a dash before the device knows what it needs, because that is not zero. */
+function amount({ bytes: b }: Schemas["RolloutDevice"], source: "reused" | "peers" | "origin"): string {
+  return b?.total ? bytes(b[source]) : "–";
+}

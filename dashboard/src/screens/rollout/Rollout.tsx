@@ -53,13 +53,13 @@ export function Rollout() {
                 <Card title="Stages">
                   <StageRail of={r} />
                 </Card>
+                <Decisions items={r.decisions} />
               </div>
               <div>
                 <Reasons of={r} />
                 <Card title="Where the bytes came from">
                   <Bytes of={r.bytes} label="Bytes of this rollout" />
                 </Card>
-                <Decisions items={r.decisions} />
               </div>
             </div>
             <Members of={r} />
@@ -124,8 +124,8 @@ function Reasons({ of }: { of: View }) {
       )}
       {abort && (
         <p className="faint note">
-          It stops itself when {many(abort.failures ?? 1, "device")} failed and that is{" "}
-          {abort.failure_percent ?? 10} % of the open stages.
+          It stops itself when at least {many(abort.failures ?? 1, "device")} failed, and at least{" "}
+          {abort.failure_percent ?? 10} % of those in open stages.
         </p>
       )}
       {of.exclusions && of.exclusions.length > 0 && (
