@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
+
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
@@ -104,7 +106,7 @@ func New(o Options) (*Agent, error) {
 	if a.origin, err = origin.New(origin.Options{Server: c.Server, TLS: o.Identity.TLS()}); err != nil {
 		return nil, err
 	}
-	root, err := readFile(c.Path(RootFile), 1<<20)
+	root, err := atomicfile.Read(c.Path(RootFile), 1<<20)
 	if err != nil {
 		return nil, fmt.Errorf("trust: %w; enrol this device, or put the TUF root there", err)
 	}

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
 
 	"github.com/waxwing-ota/waxwing/agent/health"
 	"github.com/waxwing-ota/waxwing/firmware"
@@ -72,7 +72,7 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := readFile(path, maxConfig)
+	b, err := atomicfile.Read(path, maxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w; make one with: waxwing-agent enroll", err)
 	}
@@ -104,7 +104,7 @@ func (c *Config) Save(dir string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, ConfigFile), append(b, '\n'))
+	return atomicfile.Write(filepath.Join(dir, ConfigFile), append(b, '\n'), 0o600)
 }
 
 func (c *Config) check() error {
@@ -197,37 +197,4 @@ func (c *Config) probes(names []string) ([]health.Probe, error) {
 		out = append(out, c.Probes[i])
 	}
 	return out, nil
-}
-
-func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s: over %d bytes", path, limit)
-	}
-	return b, err
-}
-
-// writeFile replaces a file as a whole, durably, for its owner only.
-func writeFile(path string, b []byte) error {
-	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

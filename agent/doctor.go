@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/waxwing-ota/waxwing/agent/boot"
@@ -107,7 +109,7 @@ func (d *doctor) files(c *Config) {
 	if info, err := os.Stat(c.Path(KeyFile)); err == nil && info.Mode().Perm()&0o077 != 0 {
 		d.add(Warn, "key", fmt.Sprintf("others may read %s", c.Path(KeyFile)), "chmod 600 "+c.Path(KeyFile))
 	}
-	_, err = readFile(c.Path(RootFile), 1<<20)
+	_, err = atomicfile.Read(c.Path(RootFile), 1<<20)
 	d.note("root", err, "", "copy root.json there, or enrol again")
 }
 

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
+
 	"github.com/waxwing-ota/waxwing/agent/boot/envfile"
 	"github.com/waxwing-ota/waxwing/agent/origin"
 	"github.com/waxwing-ota/waxwing/agent/protocol"
@@ -58,7 +60,7 @@ func Enroll(ctx context.Context, e Enrollment) (*Config, error) {
 		if len(b) == 0 {
 			return nil, fmt.Errorf("enrol: the server's answer lacks %s", name)
 		}
-		if err := writeFile(filepath.Join(e.Dir, name), b); err != nil {
+		if err := atomicfile.Write(filepath.Join(e.Dir, name), b, 0o600); err != nil {
 			return nil, err
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
 )
 
 const maxPEM = 64 << 10
@@ -44,11 +46,11 @@ func NewKey(dir string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return key, writeFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return key, atomicfile.Write(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 }
 
 func loadKey(path string) (crypto.Signer, error) {
-	b, err := readFile(path, maxPEM)
+	b, err := atomicfile.Read(path, maxPEM)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +81,7 @@ func LoadIdentity(dir string) (*Identity, error) {
 	if i.key, err = loadKey(filepath.Join(dir, KeyFile)); err != nil {
 		return nil, fmt.Errorf("identity: %w; enrol this device", err)
 	}
-	ca, err := readFile(filepath.Join(dir, CAFile), maxPEM)
+	ca, err := atomicfile.Read(filepath.Join(dir, CAFile), maxPEM)
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w; enrol this device", err)
 	}
@@ -87,7 +89,7 @@ func LoadIdentity(dir string) (*Identity, error) {
 	if !i.pool.AppendCertsFromPEM(ca) {
 		return nil, fmt.Errorf("identity: %s holds no certificate; enrol this device", CAFile)
 	}
-	cert, err := readFile(filepath.Join(dir, CertFile), maxPEM)
+	cert, err := atomicfile.Read(filepath.Join(dir, CertFile), maxPEM)
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w; enrol this device", err)
 	}
@@ -156,7 +158,7 @@ func (i *Identity) Replace(certPEM []byte) error {
 	if got := cert.Leaf.Subject.CommonName; got != i.Device() {
 		return fmt.Errorf("identity: the new certificate is of %q", got)
 	}
-	if err := writeFile(filepath.Join(i.dir, CertFile), certPEM); err != nil {
+	if err := atomicfile.Write(filepath.Join(i.dir, CertFile), certPEM, 0o600); err != nil {
 		return err
 	}
 	i.mu.Lock()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
 )
 
 // Addresses is where a server serves. It is written to server.json while it does.
@@ -23,16 +25,7 @@ func (a Addresses) announce(data string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(data, ".server-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(append(b, '\n'))
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), filepath.Join(data, readyFile))
+	return atomicfile.Write(filepath.Join(data, readyFile), append(b, '\n'), 0o644)
 }
 
 func unannounce(data string) error {

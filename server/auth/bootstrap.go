@@ -3,8 +3,8 @@ package auth
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
+
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
 )
 
 // Bootstrap makes sure that somebody can administer: when no living token may, it makes one, writes it to a file that
@@ -20,27 +20,9 @@ func (a *Auth) Bootstrap(ctx context.Context, file string) (made bool, err error
 	if err != nil {
 		return false, err
 	}
-	if err := writePrivate(file, []byte(secret+"\n")); err != nil {
+	if err := atomicfile.Write(file, []byte(secret+"\n"), 0o600); err != nil {
 		return false, fmt.Errorf("keep the first admin token: %w", err)
 	}
 	_, err = a.tokens.Create(ctx, t.ID, t)
 	return err == nil, err
-}
-
-func writePrivate(file string, b []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".token-*") // made with mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	if _, err = tmp.Write(b); err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), file)
 }

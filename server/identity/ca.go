@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -17,6 +16,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
 )
 
 // Open returns the CA in a directory, and makes one at the first start. A directory with only one of the two files is an
@@ -76,10 +77,10 @@ func (a *Authority) create(keyFile, certFile string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(keyFile, &pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}, 0o600); err != nil {
+	if err := atomicfile.Write(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600); err != nil {
 		return err
 	}
-	return writeFile(certFile, &pem.Block{Type: "CERTIFICATE", Bytes: der}, 0o644)
+	return atomicfile.Write(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
 }
 
 func (a *Authority) parse(keyPEM, certPEM []byte) error {
@@ -135,24 +136,4 @@ func (a *Authority) issue(cn string, key crypto.PublicKey, life time.Duration, n
 
 func newSerial() (*big.Int, error) {
 	return rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-}
-
-// writeFile makes a file whole and durable, or not at all.
-func writeFile(path string, block *pem.Block, mode fs.FileMode) (err error) {
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return err
-	}
-	_, err = bytes.NewReader(pem.EncodeToMemory(block)).WriteTo(f)
-	if err := errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
+
 	"github.com/waxwing-ota/waxwing/firmware"
 )
 
@@ -56,7 +58,7 @@ func (r *Releases) PutIndex(_ context.Context, sum firmware.Digest, index io.Rea
 	if _, err := firmware.ParseIndex(b); err != nil {
 		return err
 	}
-	return writeFile(r.indexFile(sum), b)
+	return atomicfile.Write(r.indexFile(sum), b, 0o600)
 }
 
 func (r *Releases) indexFile(sum firmware.Digest) string {
@@ -90,21 +92,4 @@ func readCapped(r io.Reader, limit int64) ([]byte, error) {
 		err = fmt.Errorf("over %d bytes: %w", limit, firmware.ErrTooLarge)
 	}
 	return b, err
-}
-
-// writeFile writes a file whole or not at all, durably.
-func writeFile(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
+
 	"github.com/oklog/ulid/v2"
 
 	"github.com/waxwing-ota/waxwing/firmware"
@@ -43,7 +45,7 @@ func (r *Releases) CreateUpload(ctx context.Context, name string, size int64, by
 	if err != nil {
 		return Upload{}, fmt.Errorf("begin upload: %w", err)
 	}
-	if err := errors.Join(f.Close(), syncDir(r.Uploads)); err != nil {
+	if err := errors.Join(f.Close(), atomicfile.SyncDir(r.Uploads)); err != nil {
 		return Upload{}, fmt.Errorf("begin upload: %w", err)
 	}
 	_, err = r.uploads.Create(ctx, u.ID, u)
@@ -189,12 +191,4 @@ func (l *locks) unlock(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.held, name)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

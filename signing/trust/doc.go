@@ -11,8 +11,8 @@
 // # What is remembered
 //
 // One record holds the root chain, the newest metadata, the accepted envelopes, the highest sequence of each audience and
-// the committed counters. It is written to two files in turn, each with a generation and a digest, so a torn write loses
-// the newest change and never the record (see [vault]). Verified manifests and indexes lie beside it by digest; they are
+// the committed counters. It lies in an atomicfile.Pair, two files written in turn, so a torn write loses the newest
+// change and never the record. Verified manifests and indexes lie beside it by digest; they are
 // a cache and checked on every use.
 //
 // # TUF

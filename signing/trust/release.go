@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
 	"github.com/waxwing-ota/waxwing/signing/policy"
 	"github.com/waxwing-ota/waxwing/signing/trust/tuf"
 )
@@ -179,7 +180,13 @@ func (t *Trust) object(ctx context.Context, name string, sum firmware.Digest, si
 	if firmware.Sum(b) != sum {
 		return nil, fmt.Errorf("%s: %w", name, ErrUntrusted)
 	}
-	if err := write(filepath.Join(t.o.Dir, objectsDir, sum.String()), b); err != nil {
+	cached := filepath.Join(t.o.Dir, objectsDir, sum.String())
+	if info, err := os.Lstat(cached); err == nil && !info.Mode().IsRegular() {
+		if err := os.RemoveAll(cached); err != nil {
+			return nil, err
+		}
+	}
+	if err := atomicfile.Write(cached, b, 0o600); err != nil {
 		return nil, err
 	}
 	t.dropOldObjects()

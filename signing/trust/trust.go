@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
 	"github.com/waxwing-ota/waxwing/signing/policy"
 )
 
@@ -34,12 +35,12 @@ type Options struct {
 
 // Trust is a device's judgement. It is safe for concurrent use; Refresh and the fetching methods wait for each other.
 type Trust struct {
-	o     Options
-	vault vault
+	o Options
 
-	net sync.Mutex // one conversation with the repository at a time
-	mu  sync.Mutex // guards rec
-	rec *record
+	net  sync.Mutex // one conversation with the repository at a time
+	mu   sync.Mutex // guards pair and rec
+	pair *atomicfile.Pair
+	rec  *record
 }
 
 // Open reads what is remembered, or begins with the given root. When both files of the store are damaged it begins anew
@@ -51,19 +52,15 @@ func Open(o Options) (*Trust, error) {
 	if err := os.MkdirAll(filepath.Join(o.Dir, objectsDir), 0o700); err != nil {
 		return nil, fmt.Errorf("open trust: %w", err)
 	}
-	t := &Trust{o: o, vault: vault{dir: o.Dir}}
-	fresh := t.vault.fresh()
-	rec, err := t.vault.load()
-	if errors.Is(err, errNoRecord) {
-		rec = &record{}
-	} else if err != nil {
-		return nil, err
+	pair, rec, lost, err := remember(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open trust: %w", err)
 	}
 	if rec.Roots, err = chain(o.Root, rec.Roots); err != nil {
 		return nil, fmt.Errorf("open trust: %w", err)
 	}
-	t.rec = rec
-	if t.vault.generation == 0 && !fresh {
+	t := &Trust{o: o, pair: pair, rec: rec}
+	if lost {
 		return t, fmt.Errorf("open trust: both records in %s are damaged; sequence numbers and counters start anew: %w",
 			o.Dir, ErrRollback)
 	}
@@ -90,7 +87,7 @@ func (t *Trust) update(change func(*record) error) error {
 	if err := change(&next); err != nil {
 		return err
 	}
-	if err := t.vault.save(&next); err != nil {
+	if err := next.save(t.pair); err != nil {
 		return err
 	}
 	t.rec = &next

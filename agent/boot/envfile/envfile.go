@@ -7,14 +7,14 @@ package envfile
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
 
 	"github.com/waxwing-ota/waxwing/agent/boot"
 )
@@ -149,22 +149,8 @@ func write(path string, vars boot.Vars) error {
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		fmt.Fprintf(&b, "%s=%s\n", name, vars[name])
 	}
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".tmp*")
-	if err != nil {
+	if err := atomicfile.Write(path, b.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("boot environment: %w", err)
 	}
-	defer os.Remove(f.Name()) // after the rename there is nothing of that name
-	_, err = f.Write(b.Bytes())
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("boot environment: %w", err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("boot environment: %w", err)
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("boot environment: %w", err)
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }

@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
+
 	"github.com/waxwing-ota/waxwing/agent/install"
 	"github.com/waxwing-ota/waxwing/firmware"
 )
@@ -98,10 +100,10 @@ func (s *Slots) Finish(_ context.Context, slot string, held install.Held, index 
 	if err != nil {
 		return err
 	}
-	if err := s.write(s.file(slot, ".caibx"), encoded); err != nil {
+	if err := atomicfile.Write(s.file(slot, ".caibx"), encoded, 0o600); err != nil {
 		return fmt.Errorf("slot %s: %w", slot, err)
 	}
-	if err := s.write(s.file(slot, ".json"), record); err != nil {
+	if err := atomicfile.Write(s.file(slot, ".json"), record, 0o600); err != nil {
 		return fmt.Errorf("slot %s: %w", slot, err)
 	}
 	return nil
@@ -109,7 +111,7 @@ func (s *Slots) Finish(_ context.Context, slot string, held install.Held, index 
 
 // Holds implements install.Installer.
 func (s *Slots) Holds(slot string) (install.Held, error) {
-	b, err := readFile(s.file(slot, ".json"), maxRecord)
+	b, err := atomicfile.Read(s.file(slot, ".json"), maxRecord)
 	if err != nil {
 		return install.Held{}, fmt.Errorf("slot %s: %w: %w", slot, install.ErrUnknown, err)
 	}
@@ -122,7 +124,7 @@ func (s *Slots) Open(slot string) (install.Payload, *firmware.Index, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := readFile(s.file(slot, ".caibx"), firmware.MaxIndexSize)
+	b, err := atomicfile.Read(s.file(slot, ".caibx"), firmware.MaxIndexSize)
 	if err != nil || firmware.Sum(b) != held.Index {
 		return nil, nil, errors.Join(fmt.Errorf("slot %s: its index is lost: %w", slot, install.ErrUnknown), err)
 	}
@@ -144,25 +146,10 @@ func (s *Slots) forget(slot string) error {
 		}
 		return err
 	}
-	return syncDir(s.dir)
+	return atomicfile.SyncDir(s.dir)
 }
 
 func (s *Slots) file(slot, end string) string { return filepath.Join(s.dir, slot+end) }
-
-func (s *Slots) write(path string, b []byte) error {
-	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return err
-	}
-	return syncDir(s.dir)
-}
 
 func parse(b []byte) (install.Held, error) {
 	var h install.Held
@@ -171,27 +158,6 @@ func parse(b []byte) (install.Held, error) {
 		return install.Held{}, errors.Join(fmt.Errorf("a slot record is damaged: %w", install.ErrUnknown), err)
 	}
 	return h, nil
-}
-
-func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s: over %d bytes", path, limit)
-	}
-	return b, err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // place is a slot open for writing. It ends where the payload ends.

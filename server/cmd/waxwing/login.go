@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
+
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -86,21 +88,7 @@ func (c credentials) write() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return file, writeFile(file, append(b, '\n'), 0o600)
-}
-
-// writeFile writes a file whole or not at all.
-func writeFile(path string, content []byte, mode os.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return file, atomicfile.Write(file, append(b, '\n'), 0o600)
 }
 
 func (a *app) login() *cobra.Command {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
+
 	"github.com/spf13/cobra"
 
 	"github.com/waxwing-ota/waxwing/firmware"
@@ -156,7 +158,7 @@ from --role, a file that "waxwing product role" wrote. The result stays in DIR/s
 			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 				return err
 			}
-			if err := writeFile(file, append(b, '\n'), 0o644); err != nil {
+			if err := atomicfile.Write(file, append(b, '\n'), 0o644); err != nil {
 				return err
 			}
 			a.say("signed with key %s; next: waxwing release push, then waxwing release publish", k.KeyID()[:16])

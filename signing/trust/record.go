@@ -1,0 +1,60 @@
+package trust
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
+)
+
+// record is all that trust remembers.
+type record struct {
+	Roots     [][]byte          `json:"roots"` // each verified by the one before it; the first came with the device
+	Timestamp []byte            `json:"timestamp,omitempty"`
+	Snapshot  []byte            `json:"snapshot,omitempty"`
+	Targets   []byte            `json:"targets,omitempty"`
+	Roles     map[string][]byte `json:"roles,omitempty"` // product → its role
+
+	PolicyKeys []byte            `json:"policy_keys,omitempty"` // content of the target
+	Envelopes  map[string][]byte `json:"envelopes,omitempty"`   // audience or "membership" → newest accepted
+	Seen       map[string]mark   `json:"seen,omitempty"`        // the same → how far; outlives the envelope
+	Counters   map[string]uint64 `json:"counters,omitempty"`    // product → committed release counter
+	Floor      time.Time         `json:"floor"`                 // no time before this is believed
+}
+
+// mark is the highest sequence of an audience and the envelope that had it.
+type mark struct {
+	Seq    uint64          `json:"seq"`
+	SHA256 firmware.Digest `json:"sha256"`
+}
+
+// maxRecord bounds a record, in bytes.
+const maxRecord = 32 << 20
+
+// remember opens the record in a folder, empty when there is none. lost says that there was one and both of its files are
+// damaged.
+func remember(dir string) (pair *atomicfile.Pair, rec *record, lost bool, err error) {
+	pair, b := atomicfile.OpenPair(dir, "trust", maxRecord, nil)
+	rec = new(record)
+	if b == nil {
+		return pair, rec, pair.Damaged() > 0, nil
+	}
+	if err := json.Unmarshal(b, rec); err != nil {
+		return nil, nil, false, fmt.Errorf("%s is of another program: %w", dir, err)
+	}
+	return pair, rec, false, nil
+}
+
+// save stores the record durably before it returns.
+func (r *record) save(to *atomicfile.Pair) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if err := to.Save(b); err != nil {
+		return fmt.Errorf("remember trust: %w", err)
+	}
+	return nil
+}
