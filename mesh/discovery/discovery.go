@@ -7,8 +7,9 @@
 //
 // hashicorp/mdns is used with what it needs: one responder and one query per interface; every query in a goroutine of its
 // own, as it blocks for its whole timeout; repeated with jitter, as it sends one packet and loses it now and then; its log
-// discarded; entries of other services filtered, as it hands over whatever it hears. A neighbour that has not answered for
-// [Forget] is gone, as goodbyes are never sent. Interfaces are looked at again every minute.
+// discarded; entries of other services filtered, as it hands over whatever it hears. Over IPv4 it cannot ask on a machine
+// without a default route, so it is made to ask over IPv6 then; the answers are the same. A neighbour that has not
+// answered for [Forget] is gone, as goodbyes are never sent. Interfaces are looked at again every minute.
 package discovery
 
 import (
@@ -144,10 +145,13 @@ func onInterface(ctx context.Context, o Options, iface net.Interface, name strin
 		return err
 	}
 	defer responder.Shutdown() //nolint:errcheck // there is nothing to do about a socket that will not close
+	working := true
 	for wait := 250 * time.Millisecond; ; wait = min(wait*2, 20*time.Second) {
-		if err := ask(ctx, o.Fleet, iface, quiet, heard); err != nil {
-			o.Log.Debug("mDNS query", "interface", iface.Name, "err", err)
+		err := ask(ctx, o.Fleet, iface, quiet, heard)
+		if err != nil && working && ctx.Err() == nil {
+			o.Log.Warn("neighbours cannot be looked for on this interface; they can still find this device", "interface", iface.Name, "err", err)
 		}
+		working = err == nil
 		select {
 		case <-ctx.Done():
 			return nil
@@ -162,10 +166,18 @@ func ask(ctx context.Context, fleet string, iface net.Interface, quiet *log.Logg
 	asked := make(chan error, 1)
 	go func() {
 		defer close(entries)
-		asked <- mdns.Query(&mdns.QueryParam{
+		q := mdns.QueryParam{
 			Service: service, Domain: "local", Timeout: time.Second, Interface: &iface, Entries: entries,
 			WantUnicastResponse: true, DisableIPv6: true, Logger: quiet,
-		})
+		}
+		err := mdns.Query(&q)
+		if err != nil {
+			q.DisableIPv4, q.DisableIPv6 = true, false
+			if err6 := mdns.Query(&q); err6 == nil {
+				err = nil
+			}
+		}
+		asked <- err
 	}()
 	for e := range entries {
 		if addr, ok := neighbor(e, fleet, iface); ok {

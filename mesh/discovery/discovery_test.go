@@ -16,8 +16,16 @@ import (
 	"github.com/waxwing-ota/waxwing/mesh/discovery"
 )
 
-// TestMain makes this binary a device too: with WAXWING_TEST_PORT set it announces itself and prints whom it finds.
+// TestMain makes this binary a device too: with WAXWING_TEST_PORT set it announces itself and prints whom it finds; for
+// WAXWING_TEST_ROLE see play.
 func TestMain(m *testing.M) {
+	if role := os.Getenv("WAXWING_TEST_ROLE"); role != "" {
+		if err := play(role); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", role, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	port, err := strconv.Atoi(os.Getenv("WAXWING_TEST_PORT"))
 	if err != nil {
 		os.Exit(m.Run())
