@@ -14,6 +14,15 @@ export async function audit(page, where) {
   assert.equal(grave.length, 0, `${where}:\n  ${words.join("\n  ")}`);
 }
 
+/** Fails when the page scrolls sideways, or something sticks out of its card. */
+export async function fits(page, where) {
+  const out = await page.evaluate(() => {
+    const wide = [document.documentElement, ...document.querySelectorAll(".card")];
+    return wide.filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent?.slice(0, 60));
+  });
+  assert.deepEqual(out, [], `${where}: too wide`);
+}
+
 /** Takes a picture of the whole page, once its fonts are there. */
 export async function shot(page, folder, name) {
   await page.evaluate(() => document.fonts.ready);

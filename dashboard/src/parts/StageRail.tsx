@@ -79,7 +79,7 @@ function when(stage: Schemas["StageView"], state: string) {
 
 /** What must hold before the next stage opens. */
 export function gateWords(gate: Schemas["Gate"]): string {
-  const words = [`${gate.success_percent ?? 90} % must succeed`];
+  const words = [`${gate.success_percent ?? 90} % must succeed`];
   if (gate.soak_seconds) words.push(`watched for ${duration(gate.soak_seconds * 1000)}`);
   if (gate.approval) words.push("a person promotes");
   return words.join(", ");

@@ -8,8 +8,8 @@ import {
   IconRoute,
 } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { Link, Outlet } from "@tanstack/react-router";
-import { Suspense } from "react";
+import { Link, Outlet, useLocation } from "@tanstack/react-router";
+import { Suspense, useEffect, useRef } from "react";
 import { overview } from "../api/queries";
 import { Account } from "./Account";
 import { LiveMark } from "./LiveMark";
@@ -29,6 +29,14 @@ const places = [
 export function Shell() {
   useFollow();
   const { data } = useQuery(overview());
+  const nav = useRef<HTMLElement>(null);
+  const place = useLocation({ select: (l) => l.pathname });
+  // On a phone the places are a strip that is wider than the screen.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: place decides which link is the active one
+  useEffect(() => {
+    const here = nav.current?.querySelector<HTMLElement>("a.active");
+    if (here) nav.current?.scrollTo({ left: here.offsetLeft - 60 });
+  }, [place]);
   const waiting = data?.needs_you.length ?? 0;
   return (
     <div className="shell">
@@ -40,7 +48,7 @@ export function Shell() {
           <img src="/waxwing.svg" alt="" width={30} height={30} />
           <span>Waxwing</span>
         </Link>
-        <nav aria-label="Main">
+        <nav aria-label="Main" ref={nav}>
           <ul>
             {places.map(({ to, word, icon: Icon }) => (
               <li key={to}>

@@ -8,7 +8,7 @@ export function Timeline({ of }: { of: Schemas["Update"] }) {
   const total = of.bytes.total ?? 0;
   const done = of.bytes.done ?? 0;
   return (
-    <div>
+    <div className="timeline-room">
       <ol className="timeline">
         {steps(of).map(({ phase, state, millis }) => {
           const { icon: Icon, word } = look(phase);

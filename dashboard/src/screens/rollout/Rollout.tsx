@@ -125,7 +125,7 @@ function Reasons({ of }: { of: View }) {
       {abort && (
         <p className="faint note">
           It stops itself when at least {many(abort.failures ?? 1, "device")} failed, and at least{" "}
-          {abort.failure_percent ?? 10} % of those in open stages.
+          {abort.failure_percent ?? 10} % of those in open stages.
         </p>
       )}
       {of.exclusions && of.exclusions.length > 0 && (

@@ -87,7 +87,7 @@ function Row({ of }: { of: Schemas["Rollout"] }) {
         <RolloutMark of={of} />
         <div className="faint">{of.stages[of.stage]?.name}</div>
       </td>
-      <td style={{ minWidth: 160 }}>
+      <td style={{ minWidth: 112 }}>
         <StatusBar thin counts={of.counts} label={`${of.product} ${of.version}`} />
         <div className="faint">
           <Link {...to} search={{ status: "succeeded" }}>
