@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=${1#v}
-[[ $version =~ ^[0-9] ]] || version=0.0.0+$version # Debian versions begin with a digit
+[[ $version =~ ^[0-9]+\.[0-9]+ ]] || version=0.0.0+$version # a commit is no version
 declare -A debian=([armv5]=armel [armv7]=armhf [arm64]=arm64 [amd64]=amd64 [386]=i386 [riscv64]=riscv64 [mipsle]=mipsel)
 for target in "${!debian[@]}"; do
   [[ -x cross/out/$target/waxwing-agent ]] || continue
