@@ -135,6 +135,7 @@ function Made({ of, onClose }: { of: Schemas["CreatedToken"]; onClose: () => voi
     <Modal
       opened
       onClose={onClose}
+      size="lg"
       title={<b>The token is made</b>}
       closeButtonProps={{ "aria-label": "Close" }}
       closeOnClickOutside={false}
