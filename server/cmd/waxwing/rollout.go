@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -16,9 +17,13 @@ import (
 func (a *app) rollout() *cobra.Command {
 	c := &cobra.Command{Use: "rollout", Short: "Walk a release through a group, stage by stage"}
 	show := &cobra.Command{
-		Use: "show ID", Short: "Show a rollout", Args: cobra.ExactArgs(1),
+		Use: "show [ID]", Short: "Show a rollout, without an id the newest", Args: cobra.MaximumNArgs(1),
 		RunE: a.with(func(ctx context.Context, api *client.Client, args []string) error {
-			return a.printRollout(call[client.Rollout](api.GetRollout(ctx, args[0])))
+			id, err := newest(ctx, api, args)
+			if err != nil {
+				return err
+			}
+			return a.printRollout(call[client.Rollout](api.GetRollout(ctx, id)))
 		}),
 	}
 	list := &cobra.Command{
@@ -42,8 +47,15 @@ func (a *app) rollout() *cobra.Command {
 		}),
 	}
 	watch := &cobra.Command{
-		Use: "watch ID", Short: "Follow a rollout to its end: exit code 0 when completed, 6 when aborted", Args: cobra.ExactArgs(1),
-		RunE: a.with(func(ctx context.Context, api *client.Client, args []string) error { return a.watch(ctx, api, args[0]) }),
+		Use: "watch [ID]", Short: "Follow a rollout, without an id the newest, to its end: exit code 0 when completed, 6 when aborted",
+		Args: cobra.MaximumNArgs(1),
+		RunE: a.with(func(ctx context.Context, api *client.Client, args []string) error {
+			id, err := newest(ctx, api, args)
+			if err != nil {
+				return err
+			}
+			return a.watch(ctx, api, id)
+		}),
 	}
 	c.AddCommand(a.rolloutCreate(), list, show, watch)
 	for _, act := range []struct{ name, short string }{
@@ -73,6 +85,22 @@ type rolloutFlags struct {
 	success, abortPercent, abort    int
 	approve, dryRun, watch          bool
 	probes                          []string
+}
+
+// newest returns the id that was given, or the newest rollout's.
+func newest(ctx context.Context, api *client.Client, args []string) (string, error) {
+	if len(args) > 0 {
+		return args[0], nil
+	}
+	one := 1
+	list, err := call[client.RolloutList](api.ListRollouts(ctx, &client.ListRolloutsParams{PageSize: &one}))
+	if err == nil && len(list.Items) == 0 {
+		err = errors.New("there is no rollout yet; start one with `waxwing rollout create`")
+	}
+	if err != nil {
+		return "", err
+	}
+	return list.Items[0].Id, nil
 }
 
 func (a *app) rolloutCreate() *cobra.Command {
