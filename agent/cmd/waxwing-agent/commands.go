@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -121,6 +122,11 @@ func run(ctx context.Context, args []string, words io.Writer) error {
 	err = a.Run(ctx)
 	if !errors.Is(err, agent.ErrReboot) {
 		return err
+	}
+	// Whoever asked this process to end meanwhile must not be answered with a new one; from here on such a signal kills.
+	signal.Reset(os.Interrupt, syscall.SIGTERM)
+	if ctx.Err() != nil {
+		return nil
 	}
 	log.Info("reboot")
 	self, err := os.Executable()
