@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +84,11 @@ func (f *Fleet) Finish(ctx context.Context, id string, most time.Duration) (*Res
 			return false, err
 		}
 		c := result.Rollout.Counts
-		return c.Downloading+c.Installing+c.Rebooting+c.Proving == 0 && result.Rollout.State != client.RolloutStateRunning, nil
+		if result.Rollout.State == client.RolloutStateRunning || c.Downloading+c.Installing+c.Rebooting+c.Proving > 0 {
+			return false, nil
+		}
+		devices, err := f.devices(ctx)
+		return err == nil && !slices.ContainsFunc(devices, func(d client.Device) bool { return d.Phase == client.PhaseReverting }), err
 	})
 	if err != nil {
 		return nil, err
@@ -113,15 +118,12 @@ func (f *Fleet) Rollout(ctx context.Context, id string) (*client.Rollout, error)
 
 // Running returns which version each device says that it runs.
 func (f *Fleet) Running(ctx context.Context) (map[string]string, error) {
-	r, err := f.API.ListDevicesWithResponse(ctx, &client.ListDevicesParams{})
+	devices, err := f.devices(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if r.JSON200 == nil {
-		return nil, fmt.Errorf("devices: %s", r.Body)
-	}
 	out := map[string]string{}
-	for _, d := range r.JSON200.Items {
+	for _, d := range devices {
 		if d.Running.Version != nil {
 			out[d.Id] = *d.Running.Version
 		} else {
@@ -129,6 +131,18 @@ func (f *Fleet) Running(ctx context.Context) (map[string]string, error) {
 		}
 	}
 	return out, nil
+}
+
+func (f *Fleet) devices(ctx context.Context) ([]client.Device, error) {
+	size := 200
+	r, err := f.API.ListDevicesWithResponse(ctx, &client.ListDevicesParams{PageSize: &size})
+	if err != nil {
+		return nil, err
+	}
+	if r.JSON200 == nil {
+		return nil, fmt.Errorf("devices: %s", r.Body)
+	}
+	return r.JSON200.Items, nil
 }
 
 // Play tells the whole story and returns an error that says what did not hold.
