@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -48,6 +49,14 @@ func TestReleaseToRollout(t *testing.T) {
 	// The canary, whichever it is, downloads and commits; then the other one.
 	canary, other := d1, d2
 	var devices api.RolloutDeviceList
+	for i, stage := range r.Stages { // what a stage counts, before it opens too, is what its list holds
+		var of api.RolloutDeviceList
+		p.want(200, "GET", fmt.Sprintf("/rollouts/%s/devices?stage=%d", r.Id, i), nil).into(t, &of)
+		if of.Total != stage.Counts.Total {
+			t.Errorf("stage %d counts %d devices and lists %d", i, stage.Counts.Total, of.Total)
+		}
+	}
+	p.want(404, "GET", "/rollouts/"+r.Id+"/devices?stage=9", nil)
 	p.want(200, "GET", "/rollouts/"+r.Id+"/devices?stage=0", nil).into(t, &devices)
 	if devices.Total != 1 {
 		t.Fatalf("stage 0 holds %+v", devices)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -66,10 +67,17 @@ func (s *Server) ListRolloutDevices(ctx context.Context, q ListRolloutDevicesReq
 	if err != nil {
 		return nil, err
 	}
+	inStage := func(string, *rollout.Member) bool { return true }
+	if stage := q.Params.Stage; stage != nil {
+		if *stage >= len(r.Spec.Stages) {
+			return nil, fmt.Errorf("rollout %s has stages 0 to %d: %w", r.ID, len(r.Spec.Stages)-1, store.ErrNotFound)
+		}
+		inStage = r.In(*stage)
+	}
 	ids := slices.Sorted(maps.Keys(r.Members))
 	ids = slices.DeleteFunc(ids, func(id string) bool {
 		m := r.Members[id]
-		return q.Params.Stage != nil && m.Stage != *q.Params.Stage ||
+		return !inStage(id, m) ||
 			q.Params.Status != nil && string(m.Status) != string(*q.Params.Status) ||
 			q.Params.Reason != nil && m.Reason != *q.Params.Reason
 	})

@@ -98,20 +98,23 @@ func (r *Rollout) Standing(report *protocol.Report) Reported {
 	return e
 }
 
-// StageCounts counts the devices that came in at a stage, or, before it opens, that would come in now.
-func (r *Rollout) StageCounts(stage int) Counts {
+// In returns whether a member belongs to a stage: it came in there or, before the stage opens, would come in now.
+func (r *Rollout) In(stage int) func(id string, m *Member) bool {
 	if stage < len(r.Opened) {
-		return r.count(func(_ string, m *Member) bool { return m.Stage == stage })
+		return func(_ string, m *Member) bool { return m.Stage == stage }
 	}
 	before := r.Cohort
 	for s := len(r.Opened); s < stage; s++ {
 		before = r.widened(before, s)
 	}
 	after := r.widened(before, stage)
-	return r.count(func(id string, m *Member) bool {
+	return func(id string, m *Member) bool {
 		return m.Stage == NotOpen && m.Status != Excluded && !before.Includes(id) && after.Includes(id)
-	})
+	}
 }
+
+// StageCounts counts the devices of a stage, see In.
+func (r *Rollout) StageCounts(stage int) Counts { return r.count(r.In(stage)) }
 
 // Counts counts every device of the group.
 func (r *Rollout) Counts() Counts { return r.count(func(string, *Member) bool { return true }) }

@@ -36,10 +36,7 @@ export function StageRail({ of }: { of: Rollout }) {
                 <span className="faint">{of.id ? when(stage, state) : null}</span>
               </div>
               <StatusBar counts={stage.counts} label={`Stage ${i + 1}, ${stage.name}`} />
-              <StatusLegend
-                counts={stage.counts}
-                behind={stage.open && of.id ? { rollout: of.id, stage: i } : undefined}
-              />
+              <StatusLegend counts={stage.counts} behind={of.id ? { rollout: of.id, stage: i } : undefined} />
               <p className="faint">
                 {many(stage.want, "device")} in all by the end of this stage · {gateWords(stage.gate)}
               </p>
