@@ -24,7 +24,7 @@ import (
 // anything twice.
 func TestServerKilled(t *testing.T) {
 	const devices = 4
-	line := newUplink(t, 1<<20)
+	line := newUplink(t, 2<<20)
 	f := start(t, Options{Devices: devices, Image: 32, Route: line.route})
 	release, err := f.Release(t.Context(), First, true)
 	if err != nil {
@@ -121,7 +121,7 @@ func TestAgentsKilled(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	line := newUplink(t, 640<<10)
+	line := newUplink(t, 1<<20)
 	f := start(t, Options{Devices: devices, Image: 32, Route: line.route})
 	release, err := f.Release(t.Context(), First, true)
 	if err != nil {
