@@ -126,7 +126,7 @@ func run(ctx context.Context, args []string, words io.Writer) error {
 	// Whoever asked this process to end meanwhile must not be answered with a new one; from here on such a signal kills.
 	signal.Reset(os.Interrupt, syscall.SIGTERM)
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it was asked to end, so there is no reboot to tell of
 	}
 	log.Info("reboot")
 	self, err := os.Executable()
