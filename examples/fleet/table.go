@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/waxwing-ota/waxwing/server/api/client"
@@ -42,7 +43,7 @@ func (r *Result) Print(w io.Writer) {
 	for _, d := range r.Devices {
 		fmt.Fprintf(t, "%s\t%s\t", d.Id, status(d))
 		if d.Bytes == nil || d.Bytes.Total == nil || *d.Bytes.Total == 0 {
-			fmt.Fprintln(t, "-\t-\t-\t")
+			fmt.Fprintln(t, strings.Repeat("-\t", 3+len(phases)))
 			continue
 		}
 		origin, peers, reused = origin+d.Bytes.Origin, peers+d.Bytes.Peers, reused+d.Bytes.Reused
