@@ -109,7 +109,9 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused := func(d client.RolloutDevice) bool { return d.Id == Device(0) && d.Reason != nil && *d.Reason == "too-large" }
+	refused := func(d client.RolloutDevice) bool {
+		return d.Id == Device(0) && d.Reason != nil && *d.Reason == "too-large"
+	}
 	if !slices.ContainsFunc(result.Devices, refused) || result.Rollout.State != client.RolloutStateAborted {
 		t.Errorf("%s: %+v", result.Rollout.State, result.Devices)
 	}
