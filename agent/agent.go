@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -304,6 +305,9 @@ func (a *Agent) step(ctx context.Context, e update.Event) error {
 	}
 	if a.state.Phase != before {
 		a.Log.Info("update", "phase", a.state.Phase, "version", a.version(), "reason", a.state.Reason, "detail", a.state.Detail)
+		if u := a.state.Update(); u.Final() || a.state.Phase == protocol.Idle {
+			debug.FreeOSMemory() // what the work needed goes back to the device
+		}
 	}
 	urgent := false
 	for _, e := range effects {

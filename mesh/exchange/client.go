@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -27,7 +28,7 @@ func NewClient(self string, config *tls.Config) *Client {
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(64)
 	return &Client{self: self, http: &http.Client{
 		Transport: &http.Transport{
-			TLSClientConfig: config, DisableCompression: true, MaxConnsPerHost: 6, MaxIdleConnsPerHost: 6,
+			TLSClientConfig: config, DisableCompression: true, MaxConnsPerHost: maxPerHost, MaxIdleConnsPerHost: maxPerHost,
 			IdleConnTimeout: time.Minute, ResponseHeaderTimeout: pollTime + 5*time.Second, MaxResponseHeaderBytes: 8 << 10,
 			TLSHandshakeTimeout: 5 * time.Second, DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
 		},
@@ -117,12 +118,16 @@ func (c *Client) get(ctx context.Context, at netip.AddrPort, what string, limit 
 	if r.StatusCode/100 != 2 {
 		return reply{}, fmt.Errorf("neighbour %s answers %s", at, r.Status)
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
-	if err != nil {
+	if r.ContentLength > limit {
+		return reply{}, fmt.Errorf("neighbour %s sends %d bytes, over %d: %w", at, r.ContentLength, limit, firmware.ErrCorrupt)
+	}
+	body := make([]byte, 0, max(r.ContentLength, 0)+bytes.MinRead) // what is announced needs no growing
+	buffer := bytes.NewBuffer(body)
+	if _, err := buffer.ReadFrom(io.LimitReader(r.Body, limit+1)); err != nil {
 		return reply{}, fmt.Errorf("neighbour %s: %w", at, err)
 	}
-	if int64(len(body)) > limit {
+	if int64(buffer.Len()) > limit {
 		return reply{}, fmt.Errorf("neighbour %s sends more than %d bytes: %w", at, limit, firmware.ErrCorrupt)
 	}
-	return reply{body: body, state: r.TLS}, nil
+	return reply{body: buffer.Bytes(), state: r.TLS}, nil
 }

@@ -21,6 +21,7 @@ import (
 // Limits on both sides.
 const (
 	maxConnections = 64               // taken at once
+	maxPerHost     = 4                // made to one neighbour: one waits for news, three fetch
 	pollTime       = 20 * time.Second // longest wait for news
 	chunkTime      = 15 * time.Second // to fetch one chunk on a LAN
 	objectTime     = 3 * time.Second  // likewise one object

@@ -29,10 +29,10 @@ const GroupSize = 16
 
 // Limits of one device.
 const (
-	maxFromPeer   = 4  // chunks in flight from one neighbour
-	maxFromPeers  = 12 // chunks in flight from all neighbours
-	maxFromOrigin = 4  // chunks in flight from the origin
-	maxStrikes    = 3  // failures after which a neighbour is dropped; one wrong chunk is enough
+	maxFromPeer   = 3 // chunks in flight from one neighbour
+	maxFromPeers  = 8 // chunks in flight from all neighbours
+	maxFromOrigin = 4 // chunks in flight from the origin
+	maxStrikes    = 3 // failures after which a neighbour is dropped; one wrong chunk is enough
 )
 
 // Options configure New.

@@ -23,10 +23,11 @@ import (
 // version is set by the linker.
 var version = "dev"
 
-// A device has little memory, and the agent little garbage: collect early rather than grow.
+// A device has little memory, and the agent little garbage: collect early rather than grow. The limit is what Go itself
+// holds; the program's own pages, some 10 MiB, come on top.
 const (
 	gcPercent   = 50
-	memoryLimit = 20 << 20
+	memoryLimit = 14 << 20
 )
 
 const usage = `waxwing-agent: updates this device.
