@@ -30,6 +30,7 @@ deb: agents ## Debian packages of the agent, into cross/out
 	cross/deb.sh "$(VERSION)"
 
 demo: build ## everything from nothing: a server, 8 devices, three releases (ONCE=1: ends by itself)
+	cross/deps.sh mke2fs debugfs
 	$(GO) run ./examples/fleet/cmd/demo -bin bin $(if $(ONCE),-once)
 
 test: deps dashboard ## every test; on Debian as root it installs what they need
