@@ -22,15 +22,28 @@ func (t *Trust) Manifest(ctx context.Context, p *policy.Policy) (*firmware.Manif
 	defer t.net.Unlock()
 	tm, err := t.product(ctx, p.Release.Product)
 	if err != nil {
-		return nil, err
+		return nil, mismatch(err)
 	}
 	if v := tm.Snapshot.Version; v < p.SnapshotFloor {
 		return nil, fmt.Errorf("the repository is at snapshot %d, the policy needs %d: %w", v, p.SnapshotFloor, ErrRollback)
 	}
-	return t.manifest(ctx, tm, *p.Release)
+	m, err := t.manifest(ctx, tm, *p.Release)
+	return m, mismatch(err)
 }
 
-// Find looks a release up by name, without a policy: what the command line does. Call Refresh before.
+// errUnlisted says that the repository does not have something.
+var errUnlisted = fmt.Errorf("%w in the repository", ErrNotFound)
+
+// mismatch is errUnlisted in the eyes of a policy or a manifest that names what is not there; other errors stay.
+func mismatch(err error) error {
+	if errors.Is(err, errUnlisted) {
+		return fmt.Errorf("%w: %w", ErrMismatch, err)
+	}
+	return err
+}
+
+// Find looks a release up by name, without a policy: what the command line does. Call Refresh before. The error matches
+// ErrNotFound when there is no such release.
 func (t *Trust) Find(ctx context.Context, product, version string) (policy.Release, *firmware.Manifest, error) {
 	t.net.Lock()
 	defer t.net.Unlock()
@@ -69,7 +82,7 @@ func (t *Trust) Index(ctx context.Context, m *firmware.Manifest, component strin
 	name := firmware.IndexTarget(m.Product, m.Version, component)
 	listed, err := lookup(tm, m.Product, name)
 	if err != nil {
-		return nil, err
+		return nil, mismatch(err)
 	}
 	if sum, err := digest(listed); err != nil || sum != c.Index.SHA256 || listed.Length != c.Index.Size {
 		return nil, errors.Join(fmt.Errorf("index %s: %w", name, ErrMismatch), err)
@@ -126,7 +139,7 @@ func (t *Trust) product(ctx context.Context, product string) (*tuf.Rules, error)
 	}
 	meta, ok := tm.Snapshot.Meta[product+".json"]
 	if !ok {
-		return nil, fmt.Errorf("the repository has no release of %s: %w", product, ErrMismatch)
+		return nil, fmt.Errorf("product %s: %w", product, errUnlisted)
 	}
 	if tm.UpdateProduct(rec.Roles[product], product) == nil {
 		return tm, nil
@@ -148,7 +161,7 @@ func lookup(tm *tuf.Rules, product, name string) (tuf.Target, error) {
 	}
 	listed, ok := tm.Products[product].Targets[name]
 	if !ok {
-		return tuf.Target{}, fmt.Errorf("the repository does not list %s: %w", name, ErrMismatch)
+		return tuf.Target{}, fmt.Errorf("%s: %w", name, errUnlisted)
 	}
 	return listed, nil
 }

@@ -71,12 +71,9 @@ func (f *found) open(ctx context.Context, root []byte, product, version string) 
 	return err
 }
 
-// look finds a release by name. What the signed metadata does not list is not there.
+// look finds a release by name; the error matches trust.ErrNotFound when the signed metadata does not list it.
 func (f *found) look(ctx context.Context, product, version string) (*firmware.Manifest, error) {
 	_, m, err := f.trust.Find(ctx, product, version)
-	if errors.Is(err, trust.ErrMismatch) {
-		return nil, fmt.Errorf("%s@%s: %w: %w", product, version, errNotFound, err)
-	}
 	return m, err
 }
 
