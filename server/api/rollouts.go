@@ -15,17 +15,21 @@ import (
 
 // ListRollouts implements the operation.
 func (s *Server) ListRollouts(ctx context.Context, q ListRolloutsRequestObject) (ListRolloutsResponseObject, error) {
-	all, err := s.Rollouts.List(ctx)
+	ids, err := s.Rollouts.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	part, next, err := page(all, q.Params.PageToken, q.Params.PageSize, func(e store.Entry[*rollout.Rollout]) string { return e.Key })
+	part, next, err := page(ids, q.Params.PageToken, q.Params.PageSize, func(id string) string { return id })
 	if err != nil {
 		return nil, err
 	}
 	list := ListRollouts200JSONResponse{Items: make([]Rollout, 0, len(part)), NextPageToken: next}
-	for _, e := range part {
-		list.Items = append(list.Items, rolloutView(e.Value, e.Revision, s.Now()))
+	for _, id := range part { // the members of a rollout are many; only those of this page are read
+		r, revision, err := s.Rollouts.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		list.Items = append(list.Items, rolloutView(r, revision, s.Now()))
 	}
 	return list, nil
 }

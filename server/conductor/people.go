@@ -150,21 +150,17 @@ func (c *Conductor) Get(ctx context.Context, id string) (*rollout.Rollout, int64
 	return &e.Value, e.Revision, err
 }
 
-// List returns every rollout, newest first, each as Get does.
-func (c *Conductor) List(ctx context.Context) ([]store.Entry[*rollout.Rollout], error) {
+// List returns the ids of all rollouts, newest first.
+func (c *Conductor) List(ctx context.Context) ([]string, error) {
 	all, _, err := c.rollouts.List(ctx, store.Page{})
 	if err != nil {
 		return nil, err
 	}
-	out := make([]store.Entry[*rollout.Rollout], 0, len(all))
-	for _, e := range slices.Backward(all) {
-		r, revision, err := c.Get(ctx, e.Key)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, store.Entry[*rollout.Rollout]{Key: e.Key, Value: r, Revision: revision})
+	ids := make([]string, len(all))
+	for i, e := range all { // ids are in the order of their making
+		ids[len(all)-1-i] = e.Key
 	}
-	return out, nil
+	return ids, nil
 }
 
 func (c *Conductor) find(id string) *live {
