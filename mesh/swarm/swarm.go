@@ -35,6 +35,12 @@ const (
 	maxStrikes    = 3 // failures after which a neighbour is dropped; one wrong chunk is enough
 )
 
+// Pauses after the origin has failed, doubled from the first to the longest until it gives something again.
+const (
+	firstPause   = time.Second
+	longestPause = 15 * time.Second
+)
+
 // Options configure New.
 type Options struct {
 	ID      string        // of the swarm: another payload, other owners
@@ -57,6 +63,8 @@ type Swarm struct {
 	holders []uint16          // chunk → how many neighbours have it
 	weights []uint64          // group → weight of this device
 	failed  map[int]time.Time // chunk → when the origin failed to give it
+	pause   time.Time         // the origin is not asked before
+	backoff time.Duration     // how long the last pause was; 0: the origin is well
 	slow    time.Duration     // how long the origin takes for a chunk, lately
 }
 
@@ -209,6 +217,7 @@ func (s *Swarm) got(c int, now time.Time) []any {
 			p.flying--
 		} else if f.from == origin {
 			s.slow = (3*s.slow + now.Sub(f.since)) / 4
+			s.pause, s.backoff = time.Time{}, 0
 		}
 		delete(s.flying, c)
 	}
@@ -232,6 +241,10 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 	delete(s.flying, e.Chunk)
 	if f.from == origin {
 		s.failed[e.Chunk] = now
+		if !now.Before(s.pause) { // one pause for all that failed together
+			s.backoff = min(max(2*s.backoff, firstPause), longestPause)
+			s.pause = now.Add(s.backoff)
+		}
 		return nil
 	}
 	p := s.peers[f.from]
@@ -276,7 +289,7 @@ func (s *Swarm) schedule(now time.Time) []any {
 		if s.have.countIn(g) == s.sizeOf(g) {
 			continue
 		}
-		mine := fromOrigin < maxFromOrigin && s.mayFetch(g, now)
+		mine := fromOrigin < maxFromOrigin && !now.Before(s.pause) && s.mayFetch(g, now)
 		for c := g * GroupSize; c < min((g+1)*GroupSize, s.o.Chunks); c++ {
 			if _, busy := s.flying[c]; busy || s.have.Has(c) {
 				continue
@@ -364,6 +377,7 @@ func (s *Swarm) Wake(now time.Time) time.Time {
 		}
 	}
 	sooner(s.began.Add(s.o.HoldOff))
+	sooner(s.pause)
 	for g := range s.groups() {
 		if s.have.countIn(g) < s.sizeOf(g) {
 			sooner(s.turn(g))

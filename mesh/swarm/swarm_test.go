@@ -3,6 +3,7 @@ package swarm_test
 import (
 	"container/heap"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -249,6 +250,52 @@ func TestOriginFailsAndIsAskedAgainLater(t *testing.T) {
 	}
 	if out := s.Step(swarm.Ticked{}, at); len(out) == 0 {
 		t.Fatal("never asked again")
+	}
+}
+
+// TestOriginOutage holds that an origin that is down is asked a few times, ever less often, and in full when it is back.
+func TestOriginOutage(t *testing.T) {
+	s := swarm.New(swarm.Options{Self: "a", Chunks: 100, Stall: time.Second})
+	now := time.Unix(0, 0)
+	asked := 0
+	var flying []int
+	step := func(event any) {
+		for _, effect := range s.Step(event, now) {
+			if e, ok := effect.(swarm.FromOrigin); ok {
+				asked++
+				flying = append(flying, e.Chunk)
+			}
+		}
+	}
+	step(swarm.Began{})
+	for now.Before(time.Unix(60, 0)) {
+		for _, c := range slices.Clone(flying) {
+			flying = flying[1:]
+			step(swarm.Lost{Chunk: c})
+		}
+		at := s.Wake(now)
+		if at.IsZero() {
+			t.Fatal("gave up")
+		}
+		now = at
+		step(swarm.Ticked{})
+	}
+	if asked > 40 {
+		t.Errorf("asked %d times in a minute of outage", asked)
+	}
+	before := now
+	for !s.Done() {
+		if len(flying) == 0 {
+			now = s.Wake(now)
+			step(swarm.Ticked{})
+			continue
+		}
+		c := flying[0]
+		flying = flying[1:]
+		step(swarm.Got{Chunk: c})
+	}
+	if took := now.Sub(before); took > 20*time.Second {
+		t.Errorf("took %s to go on", took)
 	}
 }
 
