@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"testing"
-	"time"
 )
 
 // bin is the folder of what a fleet is made of.
@@ -62,13 +61,9 @@ func start(t *testing.T, o Options) *Fleet {
 
 // TestStory plays the demo.
 func TestStory(t *testing.T) {
-	began := time.Now()
 	f := start(t, Options{})
 	if err := f.Play(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f.Measure(t.Output())
-	if took := time.Since(began); took > 90*time.Second {
-		t.Logf("the story took %s; it is meant to take less than 90 s", took)
-	}
 }

@@ -174,11 +174,11 @@ func (f *Fleet) Play(ctx context.Context) error {
 	return nil
 }
 
-// The uplink may carry maxCopies of what one device alone has to fetch, and for each device what it proves freshness and
-// learns its missing chunks with: metadata and index, which are not shared.
+// The uplink of a site may carry maxCopies of what one device alone has to fetch, and for each device what it proves
+// freshness with.
 const (
-	maxCopies = 1.1
-	perDevice = 48 << 10
+	maxCopies = 1.03
+	perDevice = 32 << 10
 )
 
 func (f *Fleet) judge(ctx context.Context, r *Result, healthy bool) error {

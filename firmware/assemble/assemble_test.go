@@ -144,15 +144,15 @@ func TestKilledAtEveryWrite(t *testing.T) {
 	for cutAt := 0; ; cutAt++ {
 		target := newSlot(len(wanted))
 		target.writes = cutAt
-		run := func() (assemble.Stats, int, error) {
+		run := func() (int, error) {
 			n := 0
-			stats, err := assemble.New(assemble.Options{
+			_, err := assemble.New(assemble.Options{
 				Index: index, Digest: firmware.Sum(wanted), Target: target,
 				Seeds: []firmware.Source{firmware.NewSeed(oldIndex, bytes.NewReader(old))},
 			}).Run(t.Context(), origin(byID, &n))
-			return stats, n, err
+			return n, err
 		}
-		before, first, err := run()
+		first, err := run()
 		if err == nil {
 			if cutAt < 10 {
 				t.Fatalf("only %d writes", cutAt)
@@ -163,14 +163,13 @@ func TestKilledAtEveryWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 		target.writes = -1
-		after, second, err := run()
+		second, err := run()
 		if err != nil || !bytes.Equal(target.b, wanted) {
 			t.Fatalf("cut at %d: %v", cutAt, err)
 		}
 		if total := len(firmware.MakePlan(index, firmware.NewSeed(oldIndex, nil).Has).Missing); second > total-first+1 {
 			t.Fatalf("cut at %d after %d: fetched %d more of %d", cutAt, first, second, total)
 		}
-		_, _ = before, after
 	}
 }
 

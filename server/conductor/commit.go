@@ -55,23 +55,16 @@ func (c *Conductor) commit(ctx context.Context, l *live, effects []rollout.Effec
 			return err
 		}
 	}
-	if err := errors.Join(first.Commit(ctx), last.Commit(ctx)); err != nil {
+	if err := first.Commit(ctx); err != nil {
+		return fmt.Errorf("store members of rollout %s: %w", l.ID, err)
+	}
+	revision, err := last.CommitAt(ctx)
+	if err != nil {
 		return fmt.Errorf("store rollout %s: %w", l.ID, err)
 	}
-	return c.written(ctx, l, publish)
-}
-
-// written learns the revisions that the next write is guarded by.
-func (c *Conductor) written(ctx context.Context, l *live, published bool) error {
-	e, err := c.rollouts.Get(ctx, l.ID)
-	if err != nil {
-		return err
-	}
-	l.revision = e.Revision
-	if published {
-		if l.policy, err = c.policies.Get(ctx, l.Spec.Group); err != nil {
-			return err
-		}
+	l.revision = revision // what the next write is guarded by
+	if publish {
+		l.policy = store.Entry[fleet.PolicyRecord]{Key: l.Spec.Group, Value: next.Value, Revision: revision}
 		l.signedAt = c.o.Now()
 	}
 	return nil

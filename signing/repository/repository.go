@@ -266,17 +266,16 @@ func (r *Repository) putNew(ctx context.Context, name string, content []byte) er
 }
 
 func (r *Repository) loadNewestRoot(ctx context.Context) error {
-	r.root = nil
+	var newest *metadata.Metadata[metadata.RootType]
 	for version := int64(1); ; version++ {
-		var root *metadata.Metadata[metadata.RootType]
-		err := load(ctx, r.files, versioned(version, metadata.ROOT), &root)
-		if errors.Is(err, fs.ErrNotExist) && r.root != nil {
+		err := load(ctx, r.files, versioned(version, metadata.ROOT), &newest)
+		if errors.Is(err, fs.ErrNotExist) && newest != nil {
+			r.root = newest
 			return nil
 		}
 		if err != nil {
-			return err
+			return err // the root that is known stays
 		}
-		r.root = root
 	}
 }
 
