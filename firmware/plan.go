@@ -23,3 +23,17 @@ func MakePlan(want *Index, have func(ChunkID) bool) Plan {
 	}
 	return p
 }
+
+// Distinct returns each distinct chunk of the index, in order of first use. A chunk's place in it is its number: patches
+// and the mesh name chunks so, in a byte or two instead of 32.
+func (x *Index) Distinct() []Chunk {
+	seen := make(map[ChunkID]struct{}, len(x.Chunks))
+	var all []Chunk
+	for _, c := range x.Chunks {
+		if _, repeated := seen[c.ID]; !repeated {
+			seen[c.ID] = struct{}{}
+			all = append(all, c)
+		}
+	}
+	return all
+}
