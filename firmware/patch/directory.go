@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/waxwing-ota/waxwing/firmware/patch/delta"
 )
 
 // parseDirectory reads the frame of the directory. The groups it returns have no offsets yet.
@@ -25,7 +27,7 @@ func parseDirectory(frame []byte) ([]Group, error) {
 	r := words{b: plain}
 	groups := make([]Group, r.upTo(MaxGroups, "groups"))
 	for i := range groups {
-		if groups[i].Size = int64(r.upTo(MaxBody, "bytes in a body")); groups[i].Size == 0 {
+		if groups[i].Size = int64(r.upTo(delta.MaxBody, "bytes in a body")); groups[i].Size == 0 {
 			r.fail(malformed("group %d has no body", i))
 		}
 	}

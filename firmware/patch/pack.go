@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/firmware/patch/delta"
 )
 
 // HeadSize is what a first request should ask for, in bytes. It holds header and directory of all but the largest packs,
@@ -16,8 +17,6 @@ const (
 	MaxGroups    = 1 << 16 // groups
 	MaxChunks    = 1 << 19 // chunks in all groups: 32 GiB of changed chunks of 64 KiB
 	MaxDirectory = 1 << 20 // bytes of the directory, compressed or not
-	MaxPlain     = 16 << 20
-	MaxBody      = 4 << 20
 	maxNumber    = firmware.MaxIndexSize / 40
 	maxDiff      = firmware.MaxIndexSize + 1<<20 // bytes of the index difference
 )
@@ -70,7 +69,7 @@ func ParseHead(b []byte) (p *Pack, need int64, err error) {
 		return nil, 0, tooLarge("a directory of %d bytes", p.directory)
 	case p.difference > maxDiff:
 		return nil, 0, tooLarge("an index difference of %d bytes", p.difference)
-	case size < uint64(bodies) || size > uint64(bodies)+MaxGroups*MaxBody:
+	case size < uint64(bodies) || size > uint64(bodies)+MaxGroups*delta.MaxBody:
 		return nil, 0, malformed("a file of %d bytes whose front has %d", size, bodies)
 	}
 	p.Size = int64(size)
@@ -106,7 +105,7 @@ func (p *Pack) Check(distinct []firmware.Chunk) error {
 		for _, n := range g.Chunks {
 			plain += int64(distinct[n].Size)
 		}
-		if plain > MaxPlain {
+		if plain > delta.MaxPlain {
 			return tooLarge("group %d unfolds to %d bytes", i, plain)
 		}
 	}

@@ -28,13 +28,14 @@ package trust
 
 import (
 	"errors"
+	"io/fs"
 
 	"github.com/waxwing-ota/waxwing/signing/trust/tuf"
 )
 
 // Errors that callers tell apart; they are wrapped with what was seen.
 var (
-	ErrNotFound     = errors.New("not found")                                  // what a Fetcher says for a missing file
+	ErrNotFound     = error(notFound{})                                        // what a Fetcher says for a missing file; matches fs.ErrNotExist
 	ErrUntrusted    = tuf.ErrUntrusted                                         // refuse it, ask elsewhere
 	ErrMismatch     = errors.New("policy and repository name different bytes") // the two planes disagree
 	ErrHardware     = errors.New("the release does not fit this hardware")
@@ -44,3 +45,8 @@ var (
 	ErrExpired      = tuf.ErrExpired
 	ErrAudience     = errors.New("meant for somebody else")
 )
+
+type notFound struct{}
+
+func (notFound) Error() string        { return "not found" }
+func (notFound) Is(target error) bool { return target == fs.ErrNotExist }

@@ -1,0 +1,204 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/firmware/patch"
+	"github.com/waxwing-ota/waxwing/firmware/patch/delta"
+)
+
+// Plan says how a batch is fetched: the bytes of the pack that are still to come for it, and the chunks that come whole.
+func (r *Remote) Plan(batch []firmware.Chunk) (patchBytes int64, whole []firmware.Chunk) {
+	groups, whole := r.plan(batch)
+	for _, g := range groups {
+		_, _, left := r.known(g.Offset, g.Size)
+		patchBytes += left
+	}
+	return patchBytes, whole
+}
+
+// wanted is a group, and the chunks of it that are wanted.
+type wanted struct {
+	patch.Group
+	pack   *patch.Pack
+	chunks []firmware.Chunk // of the whole group
+	ids    map[firmware.ChunkID]firmware.Chunk
+}
+
+// plan parts a batch into groups and chunks to be fetched whole, both in the order of the batch.
+func (r *Remote) plan(batch []firmware.Chunk) (groups []*wanted, whole []firmware.Chunk) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	by := map[int]*wanted{}
+	for _, c := range batch {
+		i, ok := r.group[c.ID]
+		if !ok || r.pack == nil {
+			whole = append(whole, c)
+			continue
+		}
+		if by[i] == nil {
+			by[i] = &wanted{Group: r.pack.Groups[i], pack: r.pack, ids: map[firmware.ChunkID]firmware.Chunk{}}
+			groups = append(groups, by[i])
+			for _, n := range by[i].Chunks {
+				by[i].chunks = append(by[i].chunks, r.distinct[n])
+			}
+		}
+		by[i].ids[c.ID] = c
+	}
+	groups = slices.DeleteFunc(groups, func(g *wanted) bool {
+		if g.worth() {
+			return false
+		}
+		whole = append(whole, g.left()...)
+		return true
+	})
+	return groups, whole
+}
+
+// worth decides between a group and its chunks, of which only the plain sizes are known. What is wanted in full, or nearly,
+// comes as a group, because a publisher has compared. For a part it is assumed that a chunk compresses to a third.
+func (g *wanted) worth() bool {
+	var all, some int64
+	for _, c := range g.chunks {
+		all += int64(c.Size)
+	}
+	for _, c := range g.ids {
+		some += int64(c.Size)
+	}
+	return 3*some >= 2*all || 3*g.Size <= some
+}
+
+// left returns the chunks of the group that are wanted still, in its order.
+func (g *wanted) left() (left []firmware.Chunk) {
+	for _, c := range g.chunks {
+		if _, ok := g.ids[c.ID]; ok {
+			left = append(left, c)
+		}
+	}
+	return left
+}
+
+// Fetch fetches chunks of the target and returns how many bytes came over the line for them. deliver may be called from
+// several goroutines at once, in any order. The first error ends it; what was delivered until then counts.
+func (r *Remote) Fetch(ctx context.Context, batch []firmware.Chunk, deliver Deliver) (n int64, err error) {
+	groups, whole := r.plan(batch)
+	var line atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(cap(r.requests) + cap(r.decoders)) // some wait for the line while others decode
+	for _, group := range groups {
+		g.Go(func() error {
+			if err := r.patched(ctx, group, deliver, &line); err != nil {
+				return err
+			}
+			for _, c := range group.left() {
+				if err := r.plain(ctx, c, deliver, &line); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for _, c := range whole {
+		g.Go(func() error { return r.plain(ctx, c, deliver, &line) })
+	}
+	err = g.Wait()
+	return line.Load(), err
+}
+
+// plain fetches one chunk whole.
+func (r *Remote) plain(ctx context.Context, c firmware.Chunk, deliver Deliver, line *atomic.Int64) error {
+	if err := take(ctx, r.requests); err != nil {
+		return err
+	}
+	frame, err := r.o.Files.Fetch(ctx, "chunks/"+firmware.ChunkPath(c.ID), firmware.MaxFrameSize)
+	give(r.requests)
+	line.Add(int64(len(frame)))
+	r.chunk.Add(int64(len(frame)))
+	if err != nil {
+		return fmt.Errorf("chunk %s: %w", c.ID, err)
+	}
+	plain, err := firmware.DecodeChunk(frame, c.ID, int(c.Size))
+	if err != nil {
+		return err
+	}
+	return deliver(plain, c.ID)
+}
+
+// errEnough ends the decoding of a group when nothing more of it is wanted.
+var errEnough = errors.New("the rest is not wanted")
+
+// patched fetches a group and delivers what is wanted of it. Chunks that did not come stay in g.ids: only the network, the
+// context and deliver can fail it.
+func (r *Remote) patched(ctx context.Context, g *wanted, deliver Deliver, line *atomic.Int64) error {
+	body, n, err := r.read(ctx, g.Offset, g.Size)
+	line.Add(n)
+	r.patch.Add(n)
+	if err != nil {
+		if err = r.broken(err); errors.Is(err, ErrNoPack) || errors.Is(err, firmware.ErrMalformed) {
+			return nil
+		}
+		return fmt.Errorf("patches: %w", err)
+	}
+	if err := take(ctx, r.decoders); err != nil {
+		return err
+	}
+	defer give(r.decoders)
+	sizes := make([]int, len(g.chunks))
+	for i, c := range g.chunks {
+		sizes[i] = int(c.Size)
+	}
+	var fatal error
+	err = delta.Decode(body, r.o.Base.Payload, r.o.Base.Index.Size(), sizes, func(i int, plain []byte) error {
+		id := g.chunks[i].ID
+		if _, want := g.ids[id]; !want {
+			return nil
+		}
+		err := ctx.Err()
+		if err == nil {
+			err = deliver(plain, id)
+		}
+		if err != nil && !errors.Is(err, firmware.ErrCorrupt) && !errors.Is(err, firmware.ErrNotFound) {
+			fatal = err
+			return err
+		}
+		if err == nil {
+			delete(g.ids, id)
+		}
+		if len(g.ids) == 0 {
+			return errEnough
+		}
+		return nil
+	})
+	if fatal == nil {
+		r.judge(len(g.ids), len(g.chunks), err)
+	}
+	return fatal
+}
+
+// badGroups is how many groups may fail before it is asked whether more fail than not: damage in a few places of a base
+// spoils few, another base or a pack that was built anew spoils all.
+const badGroups = 3
+
+// judge notes how many chunks a group failed to yield, and drops a pack that costs more than it gives.
+func (r *Remote) judge(lost, of int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if lost == 0 {
+		r.yields++
+		return
+	}
+	if r.failures++; r.failures == 1 {
+		r.o.Log.Warn("patches do not yield what they should; the base is damaged or the pack is wrong; those chunks are fetched whole",
+			"chunks", lost, "of", of, "error", err)
+	}
+	if r.failures >= badGroups && r.failures > r.yields {
+		r.forsake("most of its groups fail", err)
+	}
+}
