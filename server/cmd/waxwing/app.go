@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -159,6 +160,16 @@ func row(w io.Writer, cells ...any) {
 
 // say writes words for people.
 func (a *app) say(format string, v ...any) { fmt.Fprintf(a.words, format+"\n", v...) }
+
+// log returns a logger for what is worth knowing and stops nothing.
+func (a *app) log() *slog.Logger {
+	return slog.New(slog.NewTextHandler(a.words, &slog.HandlerOptions{ReplaceAttr: func(_ []string, t slog.Attr) slog.Attr {
+		if t.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return t
+	}}))
+}
 
 // all reads every page of a list.
 func all[T any](next func(token *string) (items []T, after *string, err error)) ([]T, error) {

@@ -2,36 +2,23 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"net/http"
-	"net/url"
 	"os"
-	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/firmware/remote"
 	"github.com/waxwing-ota/waxwing/signing/trust"
 )
 
-// location is where a static repository can be read, and what is known of it.
-type location struct {
-	at   string // folder or URL
-	root string // file with the trusted root.json; empty: the repository's own first one
-	ca   string // file with the CA of an https URL; empty: the system's
-}
-
 // found is a release in a static repository, verified as a device would.
 type found struct {
-	fetch    trust.Fetcher
+	files    *counted
 	trust    *trust.Trust
 	manifest *firmware.Manifest
 	dir      string
+
+	// differences are the ways to have an index as a difference, by the path of the index.
+	differences map[string]func(context.Context) ([]byte, error)
 }
 
 // find verifies the repository and the release. The caller closes it.
@@ -40,19 +27,18 @@ func find(ctx context.Context, l location, name string) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	fetch, err := l.open()
+	files, err := l.open()
 	if err != nil {
 		return nil, err
 	}
-	root, err := l.trusted(ctx, fetch)
+	f := &found{files: &counted{Files: files}, differences: map[string]func(context.Context) ([]byte, error){}}
+	root, err := l.trusted(ctx, f.files)
 	if err != nil {
 		return nil, err
 	}
-	temp, err := os.MkdirTemp("", "waxwing-")
-	if err != nil {
+	if f.dir, err = os.MkdirTemp("", "waxwing-"); err != nil {
 		return nil, err
 	}
-	f := &found{fetch: fetch, dir: temp}
 	if err := f.open(ctx, root, product, version); err != nil {
 		f.close()
 		return nil, fmt.Errorf("release %s in %s: %w", name, l.at, err)
@@ -61,7 +47,7 @@ func find(ctx context.Context, l location, name string) (*found, error) {
 }
 
 func (f *found) open(ctx context.Context, root []byte, product, version string) (err error) {
-	if f.trust, err = trust.Open(trust.Options{Dir: f.dir, Root: root, Fetch: f.fetch}); err != nil {
+	if f.trust, err = trust.Open(trust.Options{Dir: f.dir, Root: root, Fetch: f}); err != nil {
 		return err
 	}
 	if err = f.trust.Refresh(ctx); err != nil {
@@ -83,106 +69,48 @@ func (f *found) index(ctx context.Context, component string) (*firmware.Index, e
 	return f.trust.Index(ctx, f.manifest, component)
 }
 
-// another returns a second release of the same repository, with its index of a component.
-func (f *found) another(ctx context.Context, product, version, component string) (*firmware.Index, error) {
-	m, err := f.look(ctx, product, version)
+// Fetch implements trust.Fetcher: an index comes as a difference where there is one. Trust verifies it like any other.
+func (f *found) Fetch(ctx context.Context, path string, limit int64) ([]byte, error) {
+	if difference := f.differences[path]; difference != nil {
+		if b, err := difference(ctx); err == nil {
+			return b, nil
+		}
+	}
+	return f.files.Fetch(ctx, path, limit)
+}
+
+// way is how the chunks of a component come: from a base where the repository has patches for it.
+type way struct {
+	*remote.Remote
+	index *firmware.Index
+	whole int64 // bytes of the index that came whole, because there was no difference
+}
+
+// way looks for the cheapest way to a component, for a device that holds base, or nothing when base is nil.
+func (f *found) way(ctx context.Context, part firmware.Component, o remote.Options) (*way, error) {
+	o.Files, o.Target = f.files, part.SHA256
+	r, err := remote.Open(ctx, o)
 	if err != nil {
+		o.Log.Warn("patches are not used; chunks are fetched whole", "error", err)
+	}
+	w := &way{Remote: r, whole: part.Index.Size}
+	path := firmware.TargetPath(firmware.IndexTarget(f.manifest.Product, f.manifest.Version, part.Name), part.Index.SHA256)
+	f.differences[path] = func(ctx context.Context) ([]byte, error) {
+		b, err := r.Index(ctx, part.Index)
+		if err == nil {
+			w.whole = 0
+		}
+		return b, err
+	}
+	defer delete(f.differences, path)
+	if w.index, err = f.index(ctx, part.Name); err != nil {
 		return nil, err
 	}
-	return f.trust.Index(ctx, m, component)
+	r.Use(w.index)
+	return w, nil
 }
 
 // frame reads a chunk as it is stored.
 func (f *found) frame(ctx context.Context, id firmware.ChunkID) ([]byte, error) {
-	return f.fetch.Fetch(ctx, "chunks/"+firmware.ChunkPath(id), firmware.MaxFrameSize)
-}
-
-func (l location) trusted(ctx context.Context, fetch trust.Fetcher) ([]byte, error) {
-	if l.root != "" {
-		return os.ReadFile(l.root)
-	}
-	root, err := fetch.Fetch(ctx, "metadata/1.root.json", 1<<20)
-	if err != nil {
-		return nil, fmt.Errorf("%s is no repository: %w", l.at, err)
-	}
-	return root, nil
-}
-
-func (l location) open() (trust.Fetcher, error) {
-	if !strings.Contains(l.at, "://") {
-		return folder(l.at), nil
-	}
-	u, err := url.Parse(l.at)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, usage("%s: write a folder, or an http or https URL", l.at)
-	}
-	w := web{base: strings.TrimSuffix(l.at, "/") + "/", client: &http.Client{
-		Timeout:       2 * time.Minute,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-	if l.ca != "" {
-		b, err := os.ReadFile(l.ca)
-		if err != nil {
-			return nil, err
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(b) {
-			return nil, usage("--ca %s: no certificate in it", l.ca)
-		}
-		w.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
-	}
-	return w, nil
-}
-
-// folder reads a repository from a folder.
-type folder string
-
-// Fetch implements trust.Fetcher.
-func (f folder) Fetch(_ context.Context, path string, limit int64) ([]byte, error) {
-	if !filepath.IsLocal(path) {
-		return nil, fmt.Errorf("%s: %w", path, fs.ErrInvalid)
-	}
-	file, err := os.Open(filepath.Join(string(f), filepath.FromSlash(path)))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", path, trust.ErrNotFound)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return capped(file, path, limit)
-}
-
-// web reads a repository from a web server.
-type web struct {
-	base   string
-	client *http.Client
-}
-
-// Fetch implements trust.Fetcher.
-func (w web) Fetch(ctx context.Context, path string, limit int64) ([]byte, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := w.client.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	switch answer.StatusCode {
-	case http.StatusOK:
-		return capped(answer.Body, path, limit)
-	case http.StatusNotFound:
-		return nil, fmt.Errorf("%s: %w", r.URL, trust.ErrNotFound)
-	}
-	return nil, fmt.Errorf("%s: %s", r.URL, answer.Status)
-}
-
-func capped(r io.Reader, path string, limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s: over %d bytes: %w", path, limit, firmware.ErrTooLarge)
-	}
-	return b, err
+	return f.files.Fetch(ctx, "chunks/"+firmware.ChunkPath(id), firmware.MaxFrameSize)
 }
