@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
@@ -73,11 +74,13 @@ type Agent struct {
 
 	reporter *reporter
 	accepts  acceptance
-	job      *job              // owned by loop
-	plans    plans             //
-	shares   map[string]func() // slot → stop sharing; owned by the jobs, one at a time
-	sharing  sync.Mutex        //
-	meter    meter             // owned by loop
+	job      *job                               // owned by loop
+	plans    plans                              //
+	wanted   atomic.Pointer[firmware.Component] // whose index is being fetched
+	running  *content                           // of the slot that runs; nil: not known. Set when loop begins
+	shares   map[string]func()                  // slot → stop sharing; owned by the jobs, one at a time
+	sharing  sync.Mutex                         //
+	meter    meter                              // owned by loop
 }
 
 // New opens what the device has stored and wires the parts. Nothing is contacted and nothing starts before Run.
@@ -127,9 +130,9 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.neighbors = Alone(a.origin)
+	a.neighbors = Alone()
 	if o.Neighbors != nil {
-		if a.neighbors, err = o.Neighbors(Sources{Origin: a.origin, Objects: a.trust.Object}); err != nil {
+		if a.neighbors, err = o.Neighbors(Sources{Objects: a.trust.Object, Received: a.origin.Bytes}); err != nil {
 			return nil, fmt.Errorf("mesh: %w", err)
 		}
 	}
@@ -262,7 +265,7 @@ func (a *Agent) loop(ctx context.Context) error {
 	}
 	a.Log.Info("started", "slot", a.slot, "version", held.Version, "trial", trial == a.slot)
 	defer a.endJob()
-	a.share(a.slot)
+	a.running = a.share(a.slot)
 	if err := a.step(ctx, update.Booted{Slot: a.slot, Boot: a.bootID, Trial: trial == a.slot, SHA256: held.Manifest}); err != nil {
 		return err
 	}

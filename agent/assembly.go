@@ -65,11 +65,12 @@ func (a *Agent) assemble(ctx context.Context, e update.Assemble, m meter, peers 
 	}
 	held := install.Held{
 		Product: p.manifest.Product, Version: p.manifest.Version, Counter: p.manifest.Counter,
-		Manifest: e.Target.Release.SHA256, Component: p.component.Name, Size: p.component.Size,
+		Manifest: e.Target.Release.SHA256, Component: p.component.Name, Size: p.component.Size, Payload: p.component.SHA256,
 	}
 	if err := a.slots.Finish(ctx, e.Slot, held, p.index); err != nil {
 		return failed(e.Job, protocol.ReasonStorage, err, true)
 	}
+	a.settle()
 	a.share(e.Slot)
 	return update.Assembled{Job: e.Job, Bytes: bytes}
 }
@@ -77,10 +78,10 @@ func (a *Agent) assemble(ctx context.Context, e update.Assemble, m meter, peers 
 // fill assembles into an open slot. peers is what neighbours gave to this attempt before.
 func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place install.Place, m meter, peers int64) (protocol.Bytes, error) {
 	var seeds []firmware.Source
-	if payload, index, err := a.slots.Open(a.slot); err == nil {
-		defer payload.Close()
-		seeds = append(seeds, firmware.NewSeed(index, payload))
+	if a.running != nil {
+		seeds = append(seeds, &suspect{Source: a.running.seed, log: a.Log, slot: a.slot})
 	}
+	from := a.remote(ctx, p)
 	var told, given atomic.Int64
 	given.Store(peers)
 	job := assemble.New(assemble.Options{
@@ -92,7 +93,7 @@ func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place inst
 			}
 		},
 	})
-	swarm := Swarm{ID: indexOf(p.index), Index: p.index, Have: job}
+	swarm := Swarm{ID: indexOf(p.index), Index: p.index, Have: job, Origin: from, Groups: from.Groups()}
 	stats, err := job.Run(ctx, func(ctx context.Context, missing []firmware.Chunk, deliver assemble.Deliver) error {
 		if len(missing) == 0 {
 			return nil
@@ -108,17 +109,33 @@ func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place inst
 	return bytes, err
 }
 
-// share offers what a slot holds to the neighbours.
-func (a *Agent) share(slot string) {
+// content is what a slot holds, open to read from.
+type content struct {
+	held    install.Held
+	payload install.Payload
+	index   *firmware.Index
+	seed    *firmware.Seed
+}
+
+// share offers what a slot holds to the neighbours and returns it; nil when nothing known lies there. It stays open until
+// unshare.
+func (a *Agent) share(slot string) *content {
+	held, err := a.slots.Holds(slot)
+	if err != nil {
+		return nil
+	}
 	payload, index, err := a.slots.Open(slot)
 	if err != nil {
-		return // nothing known lies there
+		a.Log.Warn("a slot cannot be read from; nothing of it is used again", "slot", slot, "error", err)
+		return nil
 	}
-	stop := a.neighbors.Share(indexOf(index), index, firmware.NewSeed(index, payload))
+	c := &content{held: held, payload: payload, index: index, seed: firmware.NewSeed(index, payload)}
+	stop := a.neighbors.Share(indexOf(index), index, c.seed)
 	a.unshare(slot)
 	a.sharing.Lock()
 	defer a.sharing.Unlock()
 	a.shares[slot] = func() { stop(); closeQuietly(payload) }
+	return c
 }
 
 func (a *Agent) unshare(slot string) {

@@ -15,6 +15,7 @@ import (
 	"github.com/waxwing-ota/waxwing/agent/update"
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/firmware/assemble"
+	"github.com/waxwing-ota/waxwing/firmware/remote"
 	"github.com/waxwing-ota/waxwing/signing/policy"
 	"github.com/waxwing-ota/waxwing/signing/trust"
 )
@@ -43,6 +44,9 @@ type plans struct {
 	mu  sync.Mutex
 	of  firmware.Digest
 	own *plan
+
+	remote   *remote.Remote  // of the newest payload
+	remoteOf firmware.Digest // its digest
 }
 
 // do begins an effect. Of jobs there is one at a time: a new one waits until the old one has let go of the slot.
@@ -160,6 +164,8 @@ func (a *Agent) plan(ctx context.Context, t update.Target) (*plan, error) {
 	if len(m.Components) != 1 || m.Components[0].Handler != firmware.HandlerSlot {
 		return nil, fmt.Errorf("%s %s has %d components: %w", m.Product, m.Version, len(m.Components), errComponents)
 	}
+	a.wanted.Store(&m.Components[0])
+	defer a.wanted.Store(nil)
 	index, err := a.trust.Index(ctx, m, m.Components[0].Name)
 	if err != nil {
 		return nil, err

@@ -2,9 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/waxwing-ota/waxwing/firmware"
 )
@@ -23,42 +20,55 @@ type Neighbors interface {
 	Sight() (neighbors int, served int64)
 }
 
-// Sources is what the neighbours' side is made of: where it fetches, and what small content it may hand out.
+// Sources is what the neighbours' side is told by the agent.
 type Sources struct {
-	Origin  Origin
-	Objects func(firmware.Digest) []byte
+	Objects  func(firmware.Digest) []byte // small content that it may hand out
+	Received func() int64                 // bytes from the origin, counted while they come
 }
 
-// repository reads signed metadata from the origin, and what its digest proves from neighbours first.
+// repository reads signed metadata from the origin, and what its digest proves from neighbours first. An index that follows
+// from the running slot's by a difference is taken so before it is taken whole.
 type repository struct{ agent *Agent }
 
 // Fetch implements trust.Fetcher.
 func (r repository) Fetch(ctx context.Context, path string, limit int64) ([]byte, error) {
-	if sum, ok := firmware.TargetDigest(path); ok {
-		if b, err := r.agent.neighbors.Object(ctx, sum, limit); err == nil {
+	sum, ok := firmware.TargetDigest(path)
+	if !ok {
+		return r.agent.origin.Fetch(ctx, path, limit)
+	}
+	if b, err := r.agent.neighbors.Object(ctx, sum, limit); err == nil {
+		return b, nil
+	}
+	if w := r.agent.wanted.Load(); w != nil && w.Index.SHA256 == sum {
+		b, err := r.agent.difference(ctx, w)
+		if err == nil {
 			return b, nil
 		}
+		r.agent.Log.Debug("the index comes whole", "because", err)
 	}
 	return r.agent.origin.Fetch(ctx, path, limit)
 }
 
-// Swarm is one index and what this device has of it, which neighbours may take.
+// Swarm is one index, what this device has of it, which neighbours may take, and where the rest comes from.
 type Swarm struct {
-	ID    firmware.Digest
-	Index *firmware.Index
-	Have  firmware.Source
+	ID     firmware.Digest
+	Index  *firmware.Index
+	Have   firmware.Source
+	Origin Origin
+	Groups [][]int // numbers of distinct chunks that the origin gives together
 }
 
-// Origin hands over chunks as they are stored at the server.
+// Origin hands over verified chunks and returns how many bytes crossed the line for them. A batch is any chunks, or some of
+// one group. What was delivered counts also when there is an error.
 type Origin interface {
-	Chunk(ctx context.Context, id firmware.ChunkID) (frame []byte, err error)
+	Fetch(ctx context.Context, batch []firmware.Chunk, deliver func(plain []byte, id firmware.ChunkID) error) (n int64, err error)
 }
 
 // alone fetches everything from the origin: a device without neighbours.
-type alone struct{ origin Origin }
+type alone struct{}
 
 // Alone returns Neighbors for a device that shall not talk to any.
-func Alone(o Origin) Neighbors { return alone{o} }
+func Alone() Neighbors { return alone{} }
 
 // Run implements Neighbors.
 func (alone) Run(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
@@ -74,25 +84,8 @@ func (alone) Object(context.Context, firmware.Digest, int64) ([]byte, error) {
 	return nil, firmware.ErrNotFound
 }
 
-// Fetch implements Neighbors. Three requests are under way at a time, which hides the round trip and bounds the memory.
-func (a alone) Fetch(ctx context.Context, _ Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (int64, error) {
-	g, busy := errgroup.WithContext(ctx)
-	g.SetLimit(3)
-	for _, c := range missing {
-		if busy.Err() != nil {
-			break
-		}
-		g.Go(func() error {
-			frame, err := a.origin.Chunk(busy, c.ID)
-			if err != nil {
-				return err
-			}
-			plain, err := firmware.DecodeChunk(frame, c.ID, int(c.Size))
-			if err != nil {
-				return err
-			}
-			return deliver(plain, c.ID)
-		})
-	}
-	return 0, errors.Join(g.Wait(), ctx.Err())
+// Fetch implements Neighbors.
+func (alone) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (int64, error) {
+	_, err := s.Origin.Fetch(ctx, missing, deliver)
+	return 0, err
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,9 +20,13 @@ import (
 
 // Swarm is the trade in the chunks of one index.
 type Swarm struct {
-	ID    firmware.Digest // of the encoded index
-	Index *firmware.Index
-	Have  firmware.Source // what this device holds; neighbours may take it
+	ID     firmware.Digest // of the encoded index
+	Index  *firmware.Index
+	Have   firmware.Source // what this device holds; neighbours may take it
+	Origin Origin          // what no neighbour has comes from here
+	// Groups are chunks that cross the uplink together: their numbers, each its place in Index.Distinct, ascending. What is
+	// in no group crosses by itself.
+	Groups [][]int
 }
 
 // Deliver takes a chunk. An error that matches firmware.ErrCorrupt blames the giver; any other ends the fetch.
@@ -31,16 +38,22 @@ type Traffic struct{ Peers, Origin int64 }
 // giveUp is how long nothing may come from anywhere before a fetch ends with the origin's error.
 const giveUp = time.Minute
 
-// announceEvery bounds how often neighbours are told of news.
-const announceEvery = 100 * time.Millisecond
+// Neighbours are told of news so often at most, and of bytes alone so often.
+const (
+	announceEvery = 100 * time.Millisecond
+	receivedEvery = time.Second
+)
 
 // Fetch gets the missing chunks from neighbours and the origin and delivers each once, from several goroutines. While it
 // runs, neighbours may take from s.Have; when it has succeeded they still may, until Share or another Fetch takes its
 // place, so that nobody who still fetches loses what this device brought. It returns when all are delivered, when deliver fails, or when the origin has
 // failed and nothing has come for a minute.
 func (m *Mesh) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver Deliver) (Traffic, error) {
+	if s.Origin == nil {
+		return Traffic{}, errors.New("mesh: the swarm has no origin")
+	}
 	f := &fetch{
-		m: m, s: s, deliver: deliver, chunks: distinct(s.Index), events: make(chan any, 64),
+		m: m, s: s, deliver: deliver, chunks: s.Index.Distinct(), events: make(chan any, 64),
 		at: map[string]netip.AddrPort{}, moved: time.Now(),
 	}
 	want := make(map[firmware.ChunkID]bool, len(missing))
@@ -54,10 +67,12 @@ func (m *Mesh) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, del
 		}
 	}
 	f.core = swarm.New(swarm.Options{
-		ID: s.ID.String(), Self: m.o.Device, Chunks: len(f.chunks), Have: have, HoldOff: m.holdOff(), Stall: m.o.Stall,
+		ID: s.ID.String(), Self: m.o.Device, Chunks: len(f.chunks), Have: have, Groups: s.Groups,
+		HoldOff: m.holdOff(), Stall: m.o.Stall,
 	})
-	f.board = exchange.NewBoard(len(f.chunks))
-	f.board.Post(held(f.chunks, s.Have), nil)
+	f.before = m.o.Received()
+	f.board = exchange.NewBoard(len(f.chunks), f.core.Pack())
+	f.post()
 	stop := m.server.Trade(s.ID, f.board, s.Have)
 	m.mu.Lock()
 	m.stopLast()
@@ -110,6 +125,9 @@ type fetch struct {
 	at      map[string]netip.AddrPort // where each neighbour in the swarm is
 	moved   time.Time                 // when a chunk last came
 	failure error                     // of the origin, since then
+	before  int64                     // m.o.Received() at the start
+	told    int64                     // of it, to neighbours
+	toldAt  time.Time
 
 	peers, origin atomic.Int64
 }
@@ -126,10 +144,10 @@ type gone struct {
 	at netip.AddrPort
 }
 
-// failedOrigin is a Lost whose cause is worth telling.
+// failedOrigin says which chunks of a request did not come, and why.
 type failedOrigin struct {
-	swarm.Lost
-	err error
+	chunks []int
+	err    error
 }
 
 func (f *fetch) run(ctx context.Context) error {
@@ -151,15 +169,16 @@ func (f *fetch) run(ctx context.Context) error {
 			}
 		case failedOrigin:
 			f.failure = e.err
-			event = e.Lost
+			for _, c := range e.chunks[1:] {
+				news = f.step(ctx, swarm.Lost{Chunk: c}) || news
+			}
+			event = swarm.Lost{Chunk: e.chunks[0]}
 		case swarm.Got:
 			f.moved, f.failure = time.Now(), nil
 		}
-		for _, effect := range f.core.Step(event, time.Now()) {
-			news = f.act(ctx, effect) || news
-		}
+		news = f.step(ctx, event) || news
 		if f.core.Done() {
-			f.board.Post(held(f.chunks, f.s.Have), nil)
+			f.post()
 			return nil
 		}
 		if f.failure != nil && time.Since(f.moved) > giveUp {
@@ -176,12 +195,26 @@ func (f *fetch) run(ctx context.Context) error {
 			event = swarm.Ticked{}
 		case <-announce.C:
 			event = swarm.Ticked{}
-			if news {
-				f.board.Post(held(f.chunks, f.s.Have), f.core.Claims())
+			if news || time.Since(f.toldAt) >= receivedEvery && f.m.o.Received()-f.before > f.told {
+				f.post()
 				news = false
 			}
 		}
 	}
+}
+
+// post tells neighbours where this device stands.
+func (f *fetch) post() {
+	f.told, f.toldAt = f.m.o.Received()-f.before, time.Now()
+	f.board.Post(held(f.chunks, f.s.Have), f.core.Claims(), f.told)
+}
+
+// step lets the core take an event and reports whether neighbours should hear of what came of it.
+func (f *fetch) step(ctx context.Context, event any) (news bool) {
+	for _, effect := range f.core.Step(event, time.Now()) {
+		news = f.act(ctx, effect) || news
+	}
+	return news
 }
 
 // act does what the core decided and reports whether neighbours should hear of it.
@@ -195,7 +228,7 @@ func (f *fetch) act(ctx context.Context, effect any) (news bool) {
 		at := f.at[e.Peer]
 		f.work.Go(func() error { return f.fromPeer(ctx, at, e.Chunk) })
 	case swarm.FromOrigin:
-		f.work.Go(func() error { return f.fromOrigin(ctx, e.Chunk) })
+		f.work.Go(func() error { return f.fromOrigin(ctx, e.Chunks) })
 	}
 	return false
 }
@@ -217,21 +250,45 @@ func (f *fetch) fromPeer(ctx context.Context, at netip.AddrPort, n int) error {
 	return f.say(ctx, swarm.Got{Chunk: n})
 }
 
-func (f *fetch) fromOrigin(ctx context.Context, n int) error {
-	c := f.chunks[n]
-	frame, err := f.m.o.Origin.Chunk(ctx, c.ID)
-	f.origin.Add(int64(len(frame)))
-	var plain []byte
-	if err == nil {
-		plain, err = firmware.DecodeChunk(frame, c.ID, int(c.Size))
+// fromOrigin asks for chunks in one request. What comes counts at once, whatever becomes of the rest.
+func (f *fetch) fromOrigin(ctx context.Context, numbers []int) error {
+	batch, lack := make([]firmware.Chunk, len(numbers)), make(map[firmware.ChunkID]int, len(numbers))
+	for i, n := range numbers {
+		batch[i] = f.chunks[n]
+		lack[f.chunks[n].ID] = n
 	}
-	if err != nil {
-		return f.say(ctx, failedOrigin{swarm.Lost{Chunk: n}, fmt.Errorf("origin: %w", err)})
-	}
-	if err := f.deliver(plain, c.ID); err != nil {
+	var mu sync.Mutex // an origin may deliver from several goroutines
+	var fatal error
+	n, err := f.s.Origin.Fetch(ctx, batch, func(plain []byte, id firmware.ChunkID) error {
+		mu.Lock()
+		n, wanted := lack[id]
+		delete(lack, id)
+		mu.Unlock()
+		if !wanted {
+			return nil
+		}
+		err := f.deliver(plain, id)
+		if err == nil {
+			return f.say(ctx, swarm.Got{Chunk: n})
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		lack[id] = n
+		if !errors.Is(err, firmware.ErrCorrupt) {
+			fatal = err
+		}
 		return err
+	})
+	f.origin.Add(n)
+	mu.Lock()
+	defer mu.Unlock()
+	if fatal != nil || len(lack) == 0 {
+		return fatal
 	}
-	return f.say(ctx, swarm.Got{Chunk: n})
+	if err == nil {
+		err = fmt.Errorf("%d chunks did not come: %w", len(lack), firmware.ErrNotFound)
+	}
+	return f.say(ctx, failedOrigin{slices.Sorted(maps.Values(lack)), fmt.Errorf("origin: %w", err)})
 }
 
 func (f *fetch) say(ctx context.Context, event any) error {
@@ -278,11 +335,12 @@ func (m *Mesh) meet(ctx context.Context, f *fetch) error {
 // devices of a site begin together, and then every second.
 func (m *Mesh) follow(ctx context.Context, f *fetch, id string, at netip.AddrPort) {
 	var revision uint64
+	var pack swarm.Pack
 	for wait := 100 * time.Millisecond; ctx.Err() == nil; {
 		state, err := m.client.State(ctx, at, f.s.ID, revision)
-		var have swarm.Set
+		var seen swarm.PeerSeen
 		if err == nil {
-			have, err = swarm.ParseSet(len(f.chunks), state.Have)
+			seen, err = understand(state, len(f.chunks), &pack)
 		}
 		if err != nil {
 			if revision != 0 {
@@ -296,16 +354,40 @@ func (m *Mesh) follow(ctx context.Context, f *fetch, id string, at netip.AddrPor
 			wait = min(wait*5/4, time.Second)
 			continue
 		}
-		revision = state.Revision
-		if f.say(ctx, located{swarm.PeerSeen{Peer: id, Have: have, Claims: state.Claims}, at}) != nil {
+		if asked := revision; asked != 0 && seen.Pack.ID != state.Pack {
+			revision = 0 // it has another pack by now
+		} else {
+			revision = state.Revision
+		}
+		seen.Peer = id
+		if f.say(ctx, located{seen, at}) != nil {
 			return
 		}
 	}
 }
 
-// distinct returns the chunks of an index in order of first use: their numbers in a swarm.
-func distinct(index *firmware.Index) []firmware.Chunk {
-	return firmware.MakePlan(index, func(firmware.ChunkID) bool { return false }).Missing
+// understand reads a neighbour's state. What covers a pack comes once and is kept in pack.
+func understand(state exchange.State, chunks int, pack *swarm.Pack) (e swarm.PeerSeen, err error) {
+	e.Received = state.Received
+	if e.Have, err = swarm.ParseSet(chunks, state.Have); err != nil {
+		return e, err
+	}
+	if e.Claims, err = swarm.ParseRuns(chunks, state.Fetching); err != nil {
+		return e, err
+	}
+	switch {
+	case state.Pack == "":
+		*pack = swarm.Pack{}
+	case len(state.Covers) > 0:
+		pack.ID = state.Pack
+		if pack.Chunks, err = swarm.ParseSet(chunks, state.Covers); err != nil {
+			return e, err
+		}
+	case state.Pack != pack.ID:
+		*pack = swarm.Pack{}
+	}
+	e.Pack = *pack
+	return e, nil
 }
 
 func held(chunks []firmware.Chunk, source firmware.Source) swarm.Set {

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -28,12 +27,15 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/mesh/discovery"
 	"github.com/waxwing-ota/waxwing/mesh/exchange"
+	"github.com/waxwing-ota/waxwing/mesh/swarm"
 )
 
-// Origin is where chunks come from when no neighbour has them.
+// Origin is where the chunks of one payload come from when no neighbour has them.
 type Origin interface {
-	// Chunk returns the stored form of a chunk: one zstd frame.
-	Chunk(ctx context.Context, id firmware.ChunkID) (frame []byte, err error)
+	// Fetch gets chunks and delivers each, verified, from one goroutine or several; n counts the bytes that crossed the
+	// line. A batch is one chunk, or what is needed of one of the swarm's groups. What was delivered counts, also when
+	// there is an error.
+	Fetch(ctx context.Context, batch []firmware.Chunk, deliver Deliver) (n int64, err error)
 }
 
 // Options configure New.
@@ -45,7 +47,9 @@ type Options struct {
 	Interfaces  []string               // to look for neighbours on; empty: all
 	Listen      string                 // address of the exchange; empty: any free port
 	Off         bool                   // no neighbours at all: everything comes from the origin
-	Origin      Origin                 //
+	// Received counts the bytes that come from origins, while they come; neighbours wait for a device for as long as it
+	// receives. Nil: it is not known.
+	Received func() int64
 	// Objects returns small content by digest that neighbours may take, such as an index, or nil; nil: there is none.
 	Objects func(firmware.Digest) []byte
 	HoldOff time.Duration // before the first fetch from the origin; 0: 1.5 s
@@ -75,8 +79,11 @@ type Neighbor struct {
 
 // New wires a mesh; Run starts it.
 func New(o Options) (*Mesh, error) {
-	if o.Origin == nil || o.Device == "" {
-		return nil, errors.New("mesh: an origin and a device id are needed")
+	if o.Device == "" {
+		return nil, errors.New("mesh: a device id is needed")
+	}
+	if o.Received == nil {
+		o.Received = func() int64 { return 0 }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -221,41 +228,11 @@ func (m *Mesh) Neighbors() []Neighbor {
 // Served returns how many bytes neighbours have taken from this device since it started.
 func (m *Mesh) Served() int64 { return m.server.Served() }
 
-// Object asks neighbours for small content with a digest, such as an index: sixteen at most, in random order, four at a
-// time, until one has it. The error matches firmware.ErrNotFound when none of them does. What comes is verified.
-func (m *Mesh) Object(ctx context.Context, sum firmware.Digest, limit int64) ([]byte, error) {
-	ctx, enough := context.WithCancel(ctx)
-	defer enough()
-	all := m.Neighbors()
-	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	all = all[:min(len(all), 16)]
-	got := make(chan []byte, len(all))
-	var g errgroup.Group
-	g.SetLimit(4)
-	for _, n := range all {
-		g.Go(func() error {
-			b, err := m.client.Object(ctx, n.Addr, sum, limit)
-			if err == nil {
-				got <- b
-				enough()
-			}
-			return err
-		})
-	}
-	err := g.Wait() // of the first that did not help
-	select {
-	case b := <-got:
-		return b, nil
-	default:
-		return nil, fmt.Errorf("object %s: no neighbour has it: %w", sum, errors.Join(firmware.ErrNotFound, err))
-	}
-}
-
 // Share lets neighbours take the chunks of an index from a source, under the swarm's id (the digest of the encoded
 // index), until stop is called.
 func (m *Mesh) Share(id firmware.Digest, index *firmware.Index, source firmware.Source) (stop func()) {
-	chunks := distinct(index)
-	board := exchange.NewBoard(len(chunks))
-	board.Post(held(chunks, source), nil)
+	chunks := index.Distinct()
+	board := exchange.NewBoard(len(chunks), swarm.Pack{})
+	board.Post(held(chunks, source), swarm.Set{}, 0)
 	return m.server.Trade(id, board, source)
 }

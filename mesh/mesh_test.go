@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,7 +74,7 @@ func (s *site) device(id string, change func(*mesh.Options)) *mesh.Mesh {
 	s.t.Helper()
 	o := mesh.Options{
 		Device: id, Certificate: always(s.fleet.Device(s.t, id)), FleetCA: s.fleet.Pool, Fleet: s.fleet.Tag,
-		Interfaces: []string{"lo"}, Listen: "127.0.0.1:0", Origin: s.origin, HoldOff: 500 * time.Millisecond, Stall: 2 * time.Second,
+		Interfaces: []string{"lo"}, Listen: "127.0.0.1:0", Received: s.origin.Received, HoldOff: 500 * time.Millisecond, Stall: 2 * time.Second,
 	}
 	if change != nil {
 		change(&o)
@@ -100,12 +101,14 @@ func (s *site) see(m *mesh.Mesh, n int) {
 	}
 }
 
-func (s *site) fetch(m *mesh.Mesh) (mesh.Traffic, slot, error) {
+func (s *site) fetch(m *mesh.Mesh, groups ...[]int) (mesh.Traffic, slot, error) {
 	target := make(slot, len(s.whole))
 	a := assemble.New(assemble.Options{Index: s.index, Digest: firmware.Sum(s.whole), Target: target})
 	var traffic mesh.Traffic
 	_, err := a.Run(s.ctx, func(ctx context.Context, missing []firmware.Chunk, deliver assemble.Deliver) (err error) {
-		traffic, err = m.Fetch(ctx, mesh.Swarm{ID: firmware.Sum(s.index.Encode()), Index: s.index, Have: a}, missing, deliver)
+		traffic, err = m.Fetch(ctx, mesh.Swarm{
+			ID: firmware.Sum(s.index.Encode()), Index: s.index, Have: a, Origin: s.origin, Groups: groups,
+		}, missing, deliver)
 		return err
 	})
 	if err == nil && !bytes.Equal(target, s.whole) {
@@ -136,14 +139,14 @@ func TestOneCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	chunks := len(s.index.Chunks)
-	if asked := s.origin.Asked(); asked < chunks || asked > chunks+chunks/10 {
+	if asked, _ := s.origin.Asked(); asked < chunks || asked > chunks+chunks/10 {
 		t.Errorf("%d chunks over the uplink for %d", asked, chunks)
 	}
-	before := s.origin.Asked()
+	before, _ := s.origin.Asked()
 	late := s.device("late", nil)
 	s.see(late, n)
 	traffic, _, err := s.fetch(late)
-	if err != nil || traffic.Origin != 0 || s.origin.Asked() != before {
+	if after, _ := s.origin.Asked(); err != nil || traffic.Origin != 0 || after != before {
 		t.Errorf("a late device took %d bytes from the origin: %v", traffic.Origin, err)
 	}
 	served := int64(0)
@@ -152,6 +155,64 @@ func TestOneCopy(t *testing.T) {
 	}
 	if served < traffic.Peers {
 		t.Errorf("%d bytes served, %d taken", served, traffic.Peers)
+	}
+}
+
+// TestOneCopyOfAPack lets devices with two bases, and devices with none, fetch together: each group of the better pack
+// crosses the uplink once, in one request, and what it lacks by itself.
+func TestOneCopyOfAPack(t *testing.T) {
+	s := newSite(t)
+	chunks := len(s.index.Distinct())
+	groups := func(first, size int) (out [][]int) {
+		for c := first; c+size <= chunks; c += size {
+			g := make([]int, size)
+			for i := range g {
+				g[i] = c + i
+			}
+			out = append(out, g)
+		}
+		return out
+	}
+	better, worse := groups(7, 12), groups(chunks/2, 5)
+	const n = 6
+	var devices []*mesh.Mesh
+	for i := range n {
+		devices = append(devices, s.device(fmt.Sprintf("d-%d", i), nil))
+	}
+	for _, d := range devices {
+		s.see(d, n-1)
+	}
+	var g errgroup.Group
+	for i, d := range devices {
+		pack := [][][]int{better, better, worse, nil}[i%4]
+		g.Go(func() error { _, _, err := s.fetch(d, pack...); return err })
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	asked, requests := s.origin.Asked()
+	ideal := len(better) + chunks - 12*len(better)
+	if asked < chunks || asked > chunks+chunks/10 || requests > ideal+ideal/10+2 {
+		t.Errorf("%d chunks in %d requests over the uplink for %d in %d", asked, requests, chunks, ideal)
+	}
+}
+
+// TestPartOfAGroup lets some chunks of a group not come: what came counts, and the others are asked for again.
+func TestPartOfAGroup(t *testing.T) {
+	s := newSite(t)
+	m := s.device("alone", func(o *mesh.Options) { o.Off, o.Stall = true, 100*time.Millisecond })
+	chunks := s.index.Distinct()
+	s.origin.Fail(chunks[3].ID, 1)
+	all := make([]int, len(chunks))
+	for i := range all {
+		all[i] = i
+	}
+	traffic, _, err := s.fetch(m, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if asked, requests := s.origin.Asked(); asked != len(chunks)+1 || requests != 2 || traffic.Origin != s.origin.Received() {
+		t.Errorf("%d chunks in %d requests, %d bytes; want %d in 2, %d", asked, requests, traffic.Origin, len(chunks)+1, s.origin.Received())
 	}
 }
 
@@ -190,6 +251,61 @@ func TestObjects(t *testing.T) {
 	}
 	if _, err := asker.Object(s.ctx, firmware.Sum([]byte("x")), 1<<20); !errors.Is(err, firmware.ErrNotFound) {
 		t.Fatalf("what nobody has: %v", err)
+	}
+}
+
+// TestOneFetchesAnObject lets devices need the same content at the same moment: one fetches it, the others take it from it,
+// or from each other. One that says it fetches and never has it holds nobody for long.
+func TestOneFetchesAnObject(t *testing.T) {
+	s := newSite(t)
+	const n = 6
+	content := s.index.Encode()
+	sum := firmware.Sum(content)
+	var has [n]atomic.Bool
+	devices := make([]*mesh.Mesh, n)
+	for i := range devices {
+		devices[i] = s.device(fmt.Sprintf("d-%d", i), func(o *mesh.Options) {
+			o.Objects = func(want firmware.Digest) []byte {
+				if want == sum && has[i].Load() {
+					return content
+				}
+				return nil
+			}
+		})
+	}
+	for _, d := range devices {
+		s.see(d, n-1)
+	}
+	var fetched atomic.Int32
+	var g errgroup.Group
+	for i, d := range devices {
+		g.Go(func() error {
+			b, err := d.Object(s.ctx, sum, 1<<20)
+			if errors.Is(err, firmware.ErrNotFound) {
+				fetched.Add(1)
+				<-time.After(300 * time.Millisecond) // the uplink
+				b, err = content, nil
+			}
+			has[i].Store(bytes.Equal(b, content))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got := fetched.Load(); got < 1 || got > 2 { // two may begin in the same millisecond
+		t.Errorf("%d of %d devices fetched it", got, n)
+	}
+	other := firmware.Sum([]byte("nobody gets it"))
+	if _, err := devices[0].Object(s.ctx, other, 10); !errors.Is(err, firmware.ErrNotFound) {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, err := devices[1].Object(s.ctx, other, 10); !errors.Is(err, firmware.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < 3*time.Second || took > 8*time.Second {
+		t.Errorf("waited %s for one that fetches", took)
 	}
 }
 

@@ -28,6 +28,8 @@ type Held struct {
 	Component string          `json:"component"`
 	Size      int64           `json:"size"`  // bytes of the payload
 	Index     firmware.Digest `json:"index"` // of the encoded index
+	// Payload is the digest of the payload; zero in the records of older agents. Patches are found by it.
+	Payload firmware.Digest `json:"payload,omitzero"`
 }
 
 // Place is a slot open for writing; it is an assemble.Target.

@@ -5,8 +5,8 @@
 // rate is cut off: a server, or somebody between, can be slow or silent but never hold the device for long. Nothing read
 // here is believed because of where it came from; signing/trust judges it.
 //
-// A [Client] is a trust.Fetcher and hands the mesh the stored chunks. It is safe for concurrent use. It opens at most
-// four connections and closes them when they are idle.
+// A [Client] is a trust.Fetcher and remote.Files, the repository that patches and chunks come from. It is safe for
+// concurrent use. It opens at most four connections and closes them when they are idle.
 package origin
 
 import (
@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,6 +28,7 @@ import (
 
 	"github.com/waxwing-ota/waxwing/agent/protocol"
 	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/firmware/remote"
 	"github.com/waxwing-ota/waxwing/signing/trust"
 )
 
@@ -106,22 +108,28 @@ func New(o Options) (*Client, error) {
 // Close drops the idle connections.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
-// Bytes returns how many bytes of the repository were read so far.
+// Bytes returns how many bytes of the repository have come so far, counted while they come and whatever becomes of them.
 func (c *Client) Bytes() int64 { return c.bytes.Load() }
 
 // Reached reports whether the server has answered anything since the client was made.
 func (c *Client) Reached() bool { return c.reached.Load() }
 
-// Fetch implements trust.Fetcher.
+// Fetch implements trust.Fetcher and remote.Files.
 func (c *Client) Fetch(ctx context.Context, path string, limit int64) ([]byte, error) {
-	b, _, err := c.do(ctx, request{method: http.MethodGet, path: protocol.PathRepo + path, limit: limit})
-	c.bytes.Add(int64(len(b)))
+	b, _, err := c.do(ctx, request{method: http.MethodGet, path: protocol.PathRepo + path, limit: limit, count: &c.bytes})
 	return b, err
 }
 
-// Chunk returns a chunk as it is stored, unverified.
-func (c *Client) Chunk(ctx context.Context, id firmware.ChunkID) ([]byte, error) {
-	return c.Fetch(ctx, "chunks/"+firmware.ChunkPath(id), firmware.MaxFrameSize)
+// Range implements remote.Files. Of a server that sends the whole file instead, the beginning is taken if it was asked for,
+// and nothing else is read.
+func (c *Client) Range(ctx context.Context, path string, offset, n int64) ([]byte, error) {
+	if offset < 0 || n <= 0 || offset > math.MaxInt64-n {
+		return nil, fmt.Errorf("%s: no range of %d bytes at %d", path, n, offset)
+	}
+	b, _, err := c.do(ctx, request{
+		method: http.MethodGet, path: protocol.PathRepo + path, limit: n, count: &c.bytes, ranged: true, offset: offset,
+	})
+	return b, err
 }
 
 // Documents returns what the cloud wants of this device, or nil when nothing changed since it was last asked.
@@ -192,6 +200,9 @@ type request struct {
 	body         []byte
 	etag         string
 	limit        int64
+	count        *atomic.Int64 // of the body's bytes, if not nil
+	ranged       bool          // limit bytes from offset on are wanted
+	offset       int64
 }
 
 // do returns the body of a good answer; a nil header says that nothing changed.
@@ -208,6 +219,9 @@ func (c *Client) do(ctx context.Context, q request) ([]byte, http.Header, error)
 	if q.etag != "" {
 		req.Header.Set("If-None-Match", q.etag)
 	}
+	if q.ranged {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", q.offset, q.offset+q.limit-1))
+	}
 	r, err := c.http.Do(req)
 	if err != nil {
 		return nil, nil, fmt.Errorf("server: %w", err)
@@ -217,6 +231,17 @@ func (c *Client) do(ctx context.Context, q request) ([]byte, http.Header, error)
 	switch {
 	case r.StatusCode == http.StatusNotModified && q.etag != "":
 		return nil, nil, nil
+	case q.ranged && r.StatusCode == http.StatusPartialContent:
+		if err := checkRange(r, q.offset, q.limit); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", q.path, err)
+		}
+	case q.ranged && r.StatusCode == http.StatusRequestedRangeNotSatisfiable:
+		return nil, nil, fmt.Errorf("%s: it ends before byte %d: %w", q.path, q.offset, firmware.ErrMalformed)
+	case q.ranged && r.StatusCode == http.StatusOK && q.offset > 0:
+		return nil, nil, fmt.Errorf("%s: %w", q.path, remote.ErrNoRange)
+	case q.ranged && r.StatusCode == http.StatusOK: // the whole file, which is cut off
+		r.Body = cut{io.LimitReader(r.Body, q.limit), r.Body}
+		r.ContentLength = min(r.ContentLength, q.limit)
 	case r.StatusCode == http.StatusOK, r.StatusCode == http.StatusNoContent, r.StatusCode == http.StatusCreated:
 	default:
 		return nil, nil, problem(q, r)
@@ -225,6 +250,9 @@ func (c *Client) do(ctx context.Context, q request) ([]byte, http.Header, error)
 		return nil, nil, fmt.Errorf("%s: %d bytes, over %d: %w", q.path, r.ContentLength, q.limit, firmware.ErrTooLarge)
 	}
 	body := io.Reader(r.Body)
+	if q.count != nil {
+		body = counted{body, q.count}
+	}
 	watched := newPace(cancel, c.rate, c.window)
 	defer watched.stop()
 	var b bytes.Buffer

@@ -86,7 +86,7 @@ func TestRepository(t *testing.T) {
 	if err != nil || string(b) != "twelve bytes" {
 		t.Errorf("%q %v", b, err)
 	}
-	if b, err := c.Chunk(ctx, id); err != nil || string(b) != "frame" {
+	if b, err := c.Fetch(ctx, "chunks/"+firmware.ChunkPath(id), 100); err != nil || string(b) != "frame" {
 		t.Errorf("%q %v", b, err)
 	}
 	if got := c.Bytes(); got != 12+5 || !c.Reached() {

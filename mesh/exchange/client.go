@@ -79,7 +79,8 @@ func (c *Client) Chunk(ctx context.Context, at netip.AddrPort, want firmware.Chu
 	return r.body, nil
 }
 
-// Object returns small content with a digest, of at most limit bytes, verified.
+// Object returns small content with a digest, of at most limit bytes, verified. When the neighbour does not have it, the
+// error is an [InterestError] if it will perhaps have it soon.
 func (c *Client) Object(ctx context.Context, at netip.AddrPort, sum firmware.Digest, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, objectTime)
 	defer cancel()
@@ -91,6 +92,17 @@ func (c *Client) Object(ctx context.Context, at netip.AddrPort, sum firmware.Dig
 		return nil, fmt.Errorf("object %s from %s: %w", sum, at, firmware.ErrCorrupt)
 	}
 	return r.body, nil
+}
+
+// InterestError says that a neighbour lacks an object and is about to get it.
+type InterestError struct {
+	At       netip.AddrPort
+	Interest Interest
+}
+
+// Error implements error.
+func (e *InterestError) Error() string {
+	return fmt.Sprintf("neighbour %s is %s it too", e.At, e.Interest)
 }
 
 type reply struct {
@@ -114,6 +126,9 @@ func (c *Client) get(ctx context.Context, at netip.AddrPort, what string, limit 
 	}
 	if r.StatusCode == http.StatusNotFound {
 		return reply{}, fmt.Errorf("neighbour %s: %w", at, ErrNotTrading)
+	}
+	if i := Interest(r.Header.Get(interestHeader)); r.StatusCode == http.StatusServiceUnavailable && (i == Seeking || i == Fetching) {
+		return reply{}, &InterestError{At: at, Interest: i}
 	}
 	if r.StatusCode/100 != 2 {
 		return reply{}, fmt.Errorf("neighbour %s answers %s", at, r.Status)

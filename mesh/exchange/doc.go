@@ -4,6 +4,7 @@
 //	GET /mesh/v1/swarms/<index digest>?rev=N 200 State      what do you have and claim? Waits while rev is the newest
 //	GET /mesh/v1/chunks/<chunk id>           200 bytes      the plain chunk
 //	GET /mesh/v1/objects/<digest>            200 bytes      small content: an index, a manifest
+//	                                         503            not yet; Waxwing-Interest says whether it is seeking or fetching it
 //
 // Integrity does not rest on TLS: every chunk is verified by its id before it is used and again before it is served.
 // TLS says who a neighbour is, keeps strangers out and keeps what devices run from them. Numbers of connections, sizes,

@@ -23,8 +23,9 @@ type Server struct {
 	o      Options
 	served atomic.Int64
 
-	mu     sync.Mutex
-	trades map[firmware.Digest]trade
+	mu        sync.Mutex
+	trades    map[firmware.Digest]trade
+	interests map[firmware.Digest]interest
 }
 
 type trade struct {
@@ -43,7 +44,7 @@ type Options struct {
 
 // NewServer returns a server that trades in no chunks yet.
 func NewServer(o Options) *Server {
-	return &Server{o: o, trades: map[firmware.Digest]trade{}}
+	return &Server{o: o, trades: map[firmware.Digest]trade{}, interests: map[firmware.Digest]interest{}}
 }
 
 // Trade lets neighbours see a board and take chunks from a source, until stop is called or the same swarm is traded anew.
@@ -142,6 +143,11 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) {
 			s.hand(w, b)
 			return
 		}
+	}
+	if i := s.interestIn(id); i != None {
+		w.Header().Set(interestHeader, string(i))
+		http.Error(w, "this device does not have that yet", http.StatusServiceUnavailable)
+		return
 	}
 	http.Error(w, "this device does not have that", http.StatusNotFound)
 }

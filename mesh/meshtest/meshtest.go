@@ -78,50 +78,78 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 
 // Origin hands out chunks and counts.
 type Origin struct {
-	mu     sync.Mutex
-	frames map[firmware.ChunkID][]byte
-	asked  map[firmware.ChunkID]int
-	rate   time.Duration
-	free   time.Time
+	mu       sync.Mutex
+	plain    map[firmware.ChunkID][]byte
+	asked    map[firmware.ChunkID]int
+	requests int
+	failing  map[firmware.ChunkID]int
+	received int64
+	rate     time.Duration
+	free     time.Time
 }
 
-// NewOrigin returns an origin of plain chunks whose uplink takes rate for each.
+// NewOrigin returns an origin of plain chunks whose uplink takes rate for each request.
 func NewOrigin(chunks map[firmware.ChunkID][]byte, rate time.Duration) *Origin {
-	o := &Origin{frames: map[firmware.ChunkID][]byte{}, asked: map[firmware.ChunkID]int{}, rate: rate}
-	for id, plain := range chunks {
-		o.frames[id] = firmware.EncodeChunk(plain)
-	}
-	return o
+	return &Origin{plain: chunks, asked: map[firmware.ChunkID]int{}, failing: map[firmware.ChunkID]int{}, rate: rate}
 }
 
-// Chunk implements mesh.Origin.
-func (o *Origin) Chunk(ctx context.Context, id firmware.ChunkID) ([]byte, error) {
+// Fail lets a chunk not come the next n times.
+func (o *Origin) Fail(id firmware.ChunkID, n int) {
 	o.mu.Lock()
-	o.asked[id]++
+	defer o.mu.Unlock()
+	o.failing[id] = n
+}
+
+// Fetch implements mesh.Origin: a batch is one request, and a quarter of its plain bytes cross the line.
+func (o *Origin) Fetch(ctx context.Context, batch []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (n int64, err error) {
+	o.mu.Lock()
+	o.requests++
 	if now := time.Now(); o.free.Before(now) {
 		o.free = now
 	}
 	o.free = o.free.Add(o.rate)
-	wait, frame := time.Until(o.free), o.frames[id]
+	wait := time.Until(o.free)
 	o.mu.Unlock()
 	select {
 	case <-time.After(wait):
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return 0, ctx.Err()
 	}
-	if frame == nil {
-		return nil, firmware.ErrNotFound
+	for _, c := range batch {
+		o.mu.Lock()
+		o.asked[c.ID]++
+		plain := o.plain[c.ID]
+		if o.failing[c.ID] > 0 {
+			o.failing[c.ID]--
+			plain = nil
+		}
+		o.received += int64(len(plain)) / 4
+		o.mu.Unlock()
+		if plain == nil {
+			err = firmware.ErrNotFound
+			continue
+		}
+		n += int64(len(plain)) / 4
+		if err := deliver(plain, c.ID); err != nil {
+			return n, err
+		}
 	}
-	return frame, nil
+	return n, err
 }
 
-// Asked returns how many chunks were asked for, repeats included.
-func (o *Origin) Asked() int {
+// Received returns the bytes that crossed the line.
+func (o *Origin) Received() int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := 0
+	return o.received
+}
+
+// Asked returns how many chunks were asked for, repeats included, and in how many requests.
+func (o *Origin) Asked() (chunks, requests int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	for _, k := range o.asked {
-		n += k
+		chunks += k
 	}
-	return n
+	return chunks, o.requests
 }

@@ -1,14 +1,19 @@
 // Package swarm decides who fetches what from whom, so that a site's uplink carries each chunk once. It is pure:
 // [Swarm.Step] takes an event and the time and returns effects.
 //
-// The distinct chunks of an index, numbered in order of first use, form groups of [GroupSize]. Every group has one owner
-// among the devices that lack some of it: the one with the highest rendezvous hash of (group, device). All devices that
-// see the same neighbours name the same owner without talking. The owner fetches the group from the origin; the others
-// wait until the owner, or anybody, has the chunks and take them from there.
+// The distinct chunks of an index, numbered in order of first use, form units: the groups of the device's pack of patches,
+// whose chunks come together, and blocks of [GroupSize] of the others, whose chunks come one by one. Every unit has one
+// owner among the devices that lack some of it: the one with the highest rendezvous hash of (unit, device). All devices
+// that see the same neighbours name the same owner without talking. The owner fetches from the origin; the others wait
+// until the owner, or anybody, has the chunks and take them from there.
 //
 //	somebody has it                    → take it from the least busy of them
-//	I own the group, hold-off is over  → claim the group, fetch it from the origin
+//	I own it, hold-off is over         → claim it, fetch it from the origin
 //	somebody claims or owns it         → wait; when nothing moves, the next in rank steps in
+//
+// Devices of one site may run different releases and so have different packs, or none. Claims name chunks, so that
+// everybody understands them whatever their own units are; and a chunk that one device gets by a patch and another whole
+// is the first one's to fetch, since that is the cheaper way for the site. See [Pack].
 //
 // The hold-off at the start gives neighbours that begin at the same moment time to see each other; measured in simulation,
 // it is what turns 1.15 copies over the uplink into 1.00. Views may differ for a while: the cost is a chunk fetched twice,
@@ -16,21 +21,21 @@
 package swarm
 
 import (
-	"maps"
 	"math/bits"
-	"slices"
 	"time"
 )
 
-// GroupSize is how many consecutive chunks one device fetches from the origin at a time: about a megabyte.
+// GroupSize is how many consecutive chunks without a patch have one owner: about a megabyte.
 const GroupSize = 16
 
 // Limits of one device.
 const (
-	maxFromPeer   = 3 // chunks in flight from one neighbour
-	maxFromPeers  = 8 // chunks in flight from all neighbours
-	maxFromOrigin = 4 // chunks in flight from the origin
-	maxStrikes    = 3 // failures after which a neighbour is dropped; one wrong chunk is enough
+	maxFromPeer   = 3  // chunks in flight from one neighbour
+	maxFromPeers  = 8  // chunks in flight from all neighbours
+	maxFromOrigin = 4  // single chunks in flight from the origin
+	patchLoad     = 2  // single chunks that a group of patches stands for: one comes while another is decoded
+	maxStrikes    = 3  // failures after which a neighbour is dropped; one wrong chunk is enough
+	longestWord   = 12 // times Stall: how long claims count when no chunk comes of them
 )
 
 // Pauses after the origin has failed, doubled from the first to the longest until it gives something again.
@@ -45,40 +50,57 @@ type Options struct {
 	Self    string        // this device
 	Chunks  int           // distinct chunks of the index
 	Have    []int         // those that this device has, or gets without the swarm
+	Groups  [][]int       // chunks that come together, by patches: disjoint, each ascending
 	HoldOff time.Duration // before the first fetch from the origin
-	Stall   time.Duration // without progress, until a neighbour's groups go to the next in rank
+	Stall   time.Duration // without progress, until a neighbour's units go to the next in rank
 }
 
 // Swarm is what one device knows of the trade in the chunks of one index.
 type Swarm struct {
 	o       Options
+	units   []unit
+	unitOf  []int // chunk → unit
+	pack    Pack
 	began   time.Time
 	have    Set
 	lacking int
-	flying  map[int]flight // chunk → from whom it is on its way
-	claimed map[int]bool   // groups that this device fetches from the origin
+	flying  map[int]flight   // chunk → from whom it is on its way
+	asked   map[int]*request // requests to the origin, by number
+	load    int              // of those
+	serial  int              // of the last
+	claimed Set              // what this device fetches from the origin
 	peers   map[string]*peer
 	holders []uint16          // chunk → how many neighbours have it
-	weights []uint64          // group → weight of this device
+	weights []uint64          // unit → weight of this device
 	failed  map[int]time.Time // chunk → when the origin failed to give it
 	pause   time.Time         // the origin is not asked before
 	backoff time.Duration     // how long the last pause was; 0: the origin is well
-	slow    time.Duration     // how long the origin takes for a chunk, lately
+	slow    time.Duration     // how long the origin takes for a request, lately
 }
 
 type flight struct {
-	from  string // neighbour, or origin
-	since time.Time
+	from    string // neighbour, or origin
+	request int    // if from the origin
+}
+
+type request struct {
+	since      time.Time
+	left, load int
+	gave       bool // something already
 }
 
 type peer struct {
-	have    Set
-	claims  map[int]bool
-	weights []uint64  // group → weight
-	lacks   bool      // it is fetching too, so it may own groups
-	moved   time.Time // when it last had or claimed something new
-	flying  int
-	strikes int
+	have     Set
+	claims   Set
+	pack     Pack
+	first    bool      // its pack goes before this device's
+	weights  []uint64  // unit → weight
+	lacks    bool      // it is fetching too, so it may own units
+	moved    time.Time // when it last showed anything new
+	word     time.Time // when it first claimed anything since it last had a new chunk; zero: it has not
+	received int64     // bytes from the origin, as it says
+	flying   int
+	strikes  int
 }
 
 // origin is who has everything.
@@ -88,9 +110,11 @@ const origin = ""
 type (
 	Began    struct{}
 	PeerSeen struct { // a neighbour in this swarm said where it stands
-		Peer   string
-		Have   Set
-		Claims []int
+		Peer     string
+		Have     Set
+		Claims   Set   // chunks
+		Pack     Pack  // zero: none
+		Received int64 // bytes from the origin so far
 	}
 	PeerGone struct{ Peer string }
 	Got      struct{ Chunk int } // verified and in place, from wherever it was asked
@@ -108,7 +132,9 @@ type (
 		Peer  string
 		Chunk int
 	}
-	FromOrigin struct{ Chunk int }
+	// FromOrigin asks for chunks in one request: one chunk, or what this device needs of one group of its pack. Each is
+	// answered with Got or Lost; when some come and others do not, what came counts.
+	FromOrigin struct{ Chunks []int }
 	Announce   struct{} // what this device has or claims changed: let neighbours know
 	Drop       struct{ Peer, Reason string }
 )
@@ -116,15 +142,21 @@ type (
 // New returns a swarm that has not begun.
 func New(o Options) *Swarm {
 	s := &Swarm{
-		o: o, have: NewSet(o.Chunks), lacking: o.Chunks, flying: map[int]flight{}, claimed: map[int]bool{},
-		peers: map[string]*peer{}, holders: make([]uint16, o.Chunks), failed: map[int]time.Time{},
+		o: o, have: NewSet(o.Chunks), lacking: o.Chunks, flying: map[int]flight{}, asked: map[int]*request{},
+		claimed: NewSet(o.Chunks), peers: map[string]*peer{}, holders: make([]uint16, o.Chunks), failed: map[int]time.Time{},
+		unitOf: make([]int, o.Chunks),
+	}
+	s.units, s.pack = cut(o.Chunks, o.Groups)
+	for i := range s.units {
+		u := &s.units[i]
+		u.lacking = len(u.chunks)
+		for _, c := range u.chunks {
+			s.unitOf[c] = i
+		}
 	}
 	s.weights = s.weigh(o.Self)
 	for _, c := range o.Have {
-		if !s.have.Has(c) {
-			s.have.Add(c)
-			s.lacking--
-		}
+		s.gain(c)
 	}
 	return s
 }
@@ -135,8 +167,11 @@ func (s *Swarm) Done() bool { return s.lacking == 0 }
 // Have returns the chunks at hand; the set is not to be changed.
 func (s *Swarm) Have() Set { return s.have }
 
-// Claims returns the groups that this device fetches from the origin, sorted.
-func (s *Swarm) Claims() []int { return slices.Sorted(maps.Keys(s.claimed)) }
+// Claims returns the chunks that this device fetches from the origin; the set is not to be changed.
+func (s *Swarm) Claims() Set { return s.claimed }
+
+// Pack returns how this device gets chunks by patches, for neighbours to know; it does not change.
+func (s *Swarm) Pack() Pack { return s.pack }
 
 // Step applies an event.
 func (s *Swarm) Step(event any, now time.Time) []any {
@@ -165,17 +200,18 @@ func (s *Swarm) seen(e PeerSeen, now time.Time) {
 	if p.strikes >= maxStrikes {
 		return
 	}
-	for _, g := range e.Claims {
-		if !p.claims[g] {
-			p.moved = now
-		}
-	}
-	if s.hold(p, e.Have) {
+	if e.Claims.more(p.claims) || e.Received > p.received {
 		p.moved = now
 	}
-	p.claims = make(map[int]bool, len(e.Claims))
-	for _, g := range e.Claims {
-		p.claims[g] = true
+	if s.hold(p, e.Have) {
+		p.moved, p.word = now, time.Time{}
+	}
+	if p.word.IsZero() && e.Claims.Count() > 0 {
+		p.word = now
+	}
+	p.claims, p.received = e.Claims, e.Received
+	if p.pack.ID != e.Pack.ID {
+		p.pack, p.first = e.Pack, e.Pack.before(s.pack)
 	}
 	p.lacks = e.Have.Count() < s.o.Chunks
 }
@@ -209,35 +245,56 @@ func (s *Swarm) forget(id string) {
 	}
 }
 
-func (s *Swarm) got(c int, now time.Time) []any {
-	if f, ok := s.flying[c]; ok {
-		if p := s.peers[f.from]; p != nil {
-			p.flying--
-		} else if f.from == origin {
-			s.slow = (3*s.slow + now.Sub(f.since)) / 4
-			s.pause, s.backoff = time.Time{}, 0
-		}
-		delete(s.flying, c)
-	}
+// gain notes that a chunk is at hand and reports whether that is new.
+func (s *Swarm) gain(c int) bool {
 	if s.have.Has(c) {
-		return nil
+		return false
 	}
 	s.have.Add(c)
+	s.claimed.Remove(c)
+	s.units[s.unitOf[c]].lacking--
 	s.lacking--
-	g := c / GroupSize
-	if s.claimed[g] && s.have.countIn(g) == s.sizeOf(g) {
-		delete(s.claimed, g)
+	return true
+}
+
+// land ends a chunk's flight and returns from whom it was; ok is false when it was on its way from nobody.
+func (s *Swarm) land(c int) (f flight, r *request, ok bool) {
+	f, ok = s.flying[c]
+	delete(s.flying, c)
+	if ok && f.from == origin {
+		r = s.asked[f.request]
+		if r.left--; r.left == 0 {
+			delete(s.asked, f.request)
+			s.load -= r.load
+		}
+	}
+	return f, r, ok
+}
+
+func (s *Swarm) got(c int, now time.Time) []any {
+	if f, r, ok := s.land(c); ok {
+		if p := s.peers[f.from]; p != nil {
+			p.flying--
+		} else if r != nil {
+			if !r.gave {
+				s.slow = (3*s.slow + now.Sub(r.since)) / 4
+			}
+			r.gave = true
+			s.pause, s.backoff = time.Time{}, 0
+		}
+	}
+	if !s.gain(c) {
+		return nil
 	}
 	return []any{Announce{}}
 }
 
 func (s *Swarm) lost(e Lost, now time.Time) []any {
-	f, ok := s.flying[e.Chunk]
+	f, r, ok := s.land(e.Chunk)
 	if !ok {
 		return nil
 	}
-	delete(s.flying, e.Chunk)
-	if f.from == origin {
+	if r != nil {
 		s.failed[e.Chunk] = now
 		if !now.Before(s.pause) { // one pause for all that failed together
 			s.backoff = min(max(2*s.backoff, firstPause), longestPause)
@@ -258,7 +315,7 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 	if e.Wrong || p.strikes >= maxStrikes {
 		p.strikes = maxStrikes
 		s.hold(p, NewSet(s.o.Chunks))
-		p.claims, p.lacks = nil, false
+		p.claims, p.lacks = Set{}, false
 		reason := "it fails to give what it says it has"
 		if e.Wrong {
 			reason = "it gave wrong bytes"
@@ -267,78 +324,3 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 	}
 	return nil
 }
-
-// schedule begins every fetch that may begin now.
-func (s *Swarm) schedule(now time.Time) []any {
-	if s.began.IsZero() || s.Done() {
-		return nil
-	}
-	var out []any
-	fromPeers, fromOrigin := 0, 0
-	for _, f := range s.flying {
-		if f.from == origin {
-			fromOrigin++
-		} else {
-			fromPeers++
-		}
-	}
-	claimed := len(s.claimed)
-	for g := range s.groups() {
-		if s.have.countIn(g) == s.sizeOf(g) {
-			continue
-		}
-		mine := fromOrigin < maxFromOrigin && !now.Before(s.pause) && s.mayFetch(g, now)
-		for c := g * GroupSize; c < min((g+1)*GroupSize, s.o.Chunks); c++ {
-			if _, busy := s.flying[c]; busy || s.have.Has(c) {
-				continue
-			}
-			switch {
-			case s.holders[c] > 0:
-				if p := s.holder(c); fromPeers < maxFromPeers && s.peers[p].flying < maxFromPeer {
-					s.flying[c], fromPeers = flight{p, now}, fromPeers+1
-					s.peers[p].flying++
-					out = append(out, FromPeer{Peer: p, Chunk: c})
-				}
-			case mine && fromOrigin < maxFromOrigin && now.Sub(s.failed[c]) >= s.o.Stall:
-				s.flying[c], fromOrigin = flight{origin, now}, fromOrigin+1
-				s.claimed[g] = true
-				out = append(out, FromOrigin{Chunk: c})
-			}
-		}
-		if fromOrigin >= maxFromOrigin && fromPeers >= maxFromPeers {
-			break
-		}
-	}
-	if len(s.claimed) != claimed {
-		out = append(out, Announce{})
-	}
-	return out
-}
-
-// Wake returns when Ticked may begin something; zero: not before another event.
-func (s *Swarm) Wake(now time.Time) time.Time {
-	if s.began.IsZero() || s.Done() {
-		return time.Time{}
-	}
-	var next time.Time
-	sooner := func(t time.Time) {
-		if t.After(now) && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
-	}
-	sooner(s.began.Add(s.o.HoldOff))
-	sooner(s.pause)
-	for g := range s.groups() {
-		if s.have.countIn(g) < s.sizeOf(g) {
-			sooner(s.turn(g))
-		}
-	}
-	for _, t := range s.failed {
-		sooner(t.Add(s.o.Stall))
-	}
-	return next
-}
-
-func (s *Swarm) groups() int { return (s.o.Chunks + GroupSize - 1) / GroupSize }
-
-func (s *Swarm) sizeOf(g int) int { return min(GroupSize, s.o.Chunks-g*GroupSize) }

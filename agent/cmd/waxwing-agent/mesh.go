@@ -15,7 +15,7 @@ type neighbors struct{ *mesh.Mesh }
 func newMesh(c *agent.Config, id *agent.Identity, from agent.Sources, log *slog.Logger) (agent.Neighbors, error) {
 	m, err := mesh.New(mesh.Options{
 		Device: c.Device, Certificate: id.Certificate, FleetCA: id.Pool(), Fleet: c.Fleet,
-		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Origin: from.Origin, Objects: from.Objects, Log: log,
+		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Objects: from.Objects, Received: from.Received, Log: log,
 	})
 	return neighbors{m}, err
 }
@@ -25,6 +25,8 @@ func (n neighbors) Sight() (int, int64) { return len(n.Neighbors()), n.Served() 
 
 // Fetch implements agent.Neighbors.
 func (n neighbors) Fetch(ctx context.Context, s agent.Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (int64, error) {
-	t, err := n.Mesh.Fetch(ctx, mesh.Swarm{ID: s.ID, Index: s.Index, Have: s.Have}, missing, deliver)
+	t, err := n.Mesh.Fetch(ctx, mesh.Swarm{
+		ID: s.ID, Index: s.Index, Have: s.Have, Origin: s.Origin, Groups: s.Groups,
+	}, missing, deliver)
 	return t.Peers, err
 }
