@@ -10,10 +10,13 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware/remote"
 )
 
+// maxRequests hides the round trip and bounds the memory: each may hold a body of patches.
+const maxRequests = 3
+
 // open looks for the pack of patches from the running slot's payload to a component's. A device whose slot holds nothing
 // known, or a release without such a pack, gets whole chunks.
 func (a *Agent) open(ctx context.Context, c *firmware.Component, index *firmware.Index) *remote.Remote {
-	o := remote.Options{Files: a.origin, Target: c.SHA256, Index: index, Log: a.Log}
+	o := remote.Options{Files: a.origin, Target: c.SHA256, Index: index, Requests: maxRequests, Log: a.Log}
 	if r := a.running; r != nil && !r.held.Payload.IsZero() {
 		o.Base = &remote.Base{SHA256: r.held.Payload, Index: r.index, Payload: r.payload}
 	}

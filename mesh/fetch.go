@@ -379,10 +379,11 @@ func understand(state exchange.State, chunks int, pack *swarm.Pack) (e swarm.Pee
 	case state.Pack == "":
 		*pack = swarm.Pack{}
 	case len(state.Covers) > 0:
-		pack.ID = state.Pack
-		if pack.Chunks, err = swarm.ParseSet(chunks, state.Covers); err != nil {
+		covers, err := swarm.ParseSet(chunks, state.Covers)
+		if err != nil {
 			return e, err
 		}
+		*pack = swarm.Pack{ID: state.Pack, Chunks: covers}
 	case state.Pack != pack.ID:
 		*pack = swarm.Pack{}
 	}

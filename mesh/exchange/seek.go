@@ -40,7 +40,8 @@ func (s *Server) Say(object firmware.Digest, i Interest, most time.Duration) {
 	}
 }
 
-func (s *Server) interestIn(object firmware.Digest) Interest {
+// Interest returns what neighbours are told.
+func (s *Server) Interest(object firmware.Digest) Interest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := s.interests[object]; time.Now().Before(i.until) {

@@ -144,7 +144,7 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if i := s.interestIn(id); i != None {
+	if i := s.Interest(id); i != None {
 		w.Header().Set(interestHeader, string(i))
 		http.Error(w, "this device does not have that yet", http.StatusServiceUnavailable)
 		return
