@@ -14,7 +14,7 @@ const (
 	MaxBody   = 4 << 20   // bytes of the body itself
 	MaxBase   = 128 << 20 // bytes of the base that it declares
 	MaxRanges = 4096      // ranges that it declares
-	Window    = 2 << 20   // how far back in the target it may look
+	Window    = 4 << 20   // how far back in the target it may look
 )
 
 // Decode rebuilds pieces of a target from a body and from the ranges of base that the body declares; nothing else of base
@@ -94,20 +94,20 @@ func (d *rebuilder) piece(n int) error {
 
 func (d *rebuilder) literal() error {
 	m := d.m
+	var p1, p2 byte
+	if n := len(d.buf); n > 1 {
+		p1, p2 = d.buf[n-1], d.buf[n-2]
+	} else if n > 0 {
+		p1 = d.buf[n-1]
+	}
 	var c uint32
 	if m.hist&1 == 1 {
 		guess, err := d.goesOn()
 		if err != nil {
 			return err
 		}
-		c = d.tree(m.aligned[guess][:], 8)
+		c = d.tree2(m.literal[p1][:], m.aligned[guess][:])
 	} else {
-		var p1, p2 byte
-		if n := len(d.buf); n > 1 {
-			p1, p2 = d.buf[n-1], d.buf[n-2]
-		} else if n > 0 {
-			p1 = d.buf[n-1]
-		}
 		c = d.tree2(m.literal[p1][:], m.paired[pair(p1, p2)][:])
 	}
 	d.buf = append(d.buf, byte(c))
@@ -136,23 +136,24 @@ func (d *rebuilder) goesOn() (byte, error) {
 func (d *rebuilder) copy(limit int) error {
 	m := d.m
 	kind := int(d.tree(m.source[m.hist&7][:], 3))
+	if kind > sourceFar {
+		return errStream
+	}
+	n := uint64(d.number(&m.length[kind])) + minCopy
 	var dist uint32
-	switch {
-	case kind < reps:
+	switch kind {
+	default:
 		dist = m.dist[kind]
-	case kind == sourceNear:
+	case sourceNear:
 		if d.bit(&m.nearSign) == 1 {
 			dist = m.dist[0] - d.number(&m.near[1])
 		} else {
 			dist = m.dist[0] + d.number(&m.near[0])
 		}
-	case kind == sourceFar:
-		dist = d.number(&m.far)
-	default:
-		return errStream
+	case sourceFar:
+		dist = d.number(&m.far[lengthClass(n)])<<lowBits | d.tree(m.low[:], lowBits)
 	}
 	m.use(kind, dist)
-	n := uint64(d.number(&m.length[kind])) + minCopy
 	src := d.here() - int64(dist)
 	if n > uint64(limit) || dist == 0 || src < 0 {
 		return errStream

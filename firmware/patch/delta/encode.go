@@ -2,10 +2,6 @@ package delta
 
 import "encoding/binary"
 
-// Op is one step of rebuilding a target: Length bytes that follow as they are (Distance 0), or that resemble what lies
-// Distance back in base and target put one behind the other.
-type Op struct{ Length, Distance int }
-
 // Stats counts bits, for people who improve the encoder.
 type Stats struct {
 	Bits [16]float64
@@ -16,44 +12,47 @@ var Debug *Stats
 
 func (e *encoder) mark() int { return len(e.out) + e.held }
 
+// Segment says that Length bytes of the target at At resemble what lies at From in the base.
+type Segment struct{ At, Length, From int }
+
 // Encode writes the body that rebuilds target, cut into pieces of the given sizes, from base, which is the ranges put
-// together. Copies from the target go back Window bytes at most; copies from the base end in the base.
-func Encode(ranges []Range, base, target []byte, sizes []int, ops []Op) []byte {
-	e := &tokens{m: newModel(), base: base, target: target}
+// together. Segments rise and do not overlap; what none covers is written as literals and exact copies.
+func Encode(ranges []Range, base, target []byte, sizes []int, segments []Segment) []byte {
+	e := &tokens{m: newModel(), base: len(base), all: append(append(make([]byte, 0, len(base)+len(target)), base...), target...)}
+	e.at = e.base
 	e.init()
-	end, next := 0, 0
-	for _, op := range ops {
-		for op.Length > 0 {
-			if e.at == end {
-				end += sizes[next]
-				next++
-			}
-			n := min(op.Length, end-e.at)
-			op.Length -= n
-			if op.Distance == 0 || n < minCopy {
-				for range n {
-					e.literalByte()
-				}
+	e.find.init(e.all, e.base)
+	end := e.base
+	for _, n := range sizes {
+		end += n
+		for len(segments) > 0 && e.base+segments[0].At < end {
+			s := &segments[0]
+			e.gap(e.base + s.At)
+			k := min(s.Length, end-e.at)
+			if k < minCopy {
+				e.gap(e.at + k)
 			} else {
-				e.copyOp(uint32(n), uint32(op.Distance))
+				e.copyOp(uint32(k), uint32(e.at-s.From))
+			}
+			s.At, s.From, s.Length = s.At+k, s.From+k, s.Length-k
+			if s.Length == 0 {
+				segments = segments[1:]
 			}
 		}
+		e.gap(end)
 	}
 	return append(appendRanges(nil, ranges), e.finish()...)
 }
 
+// tokens writes the tokens of one body. Positions count the base and, behind it, the target.
 type tokens struct {
 	encoder
-	m            *model
-	base, target []byte
-	at           int // in target
-}
-
-func (e *tokens) byteAt(v int) byte {
-	if v < len(e.base) {
-		return e.base[v]
-	}
-	return e.target[v-len(e.base)]
+	m     *model
+	all   []byte
+	base  int
+	at    int
+	find  finder
+	parse parser
 }
 
 func (e *tokens) count(kind int, before float64) {
@@ -71,80 +70,76 @@ func (e *tokens) literalByte() {
 	b0 := e.bitsOut()
 	m := e.m
 	e.bit(&m.copyOrLiteral[m.hist&63], 0)
-	c := e.target[e.at]
-	if m.hist&1 == 1 { // right after a copy
-		e.tree(m.aligned[e.goesOn()][:], 8, uint32(c))
-	} else {
-		e.literal(m, c)
-	}
-	m.hist = m.hist << 1
+	t, u := e.context(e.at, m.hist, m.dist[0])
+	e.tree2(t, u, uint32(e.all[e.at]))
+	m.hist <<= 1
 	e.at++
 	e.count(0, b0)
 }
 
-func (e *tokens) goesOn() byte {
-	dist := int(e.m.dist[0])
-	v := len(e.base) + e.at - dist
-	if v < 0 || v >= len(e.base) && dist > Window {
+// context returns what predicts a literal at a position.
+func (e *tokens) context(at int, hist, dist uint32) (t, u []prob) {
+	var p1, p2 byte
+	if at > e.base {
+		p1 = e.all[at-1]
+	}
+	if at > e.base+1 {
+		p2 = e.all[at-2]
+	}
+	if hist&1 == 1 { // right after a copy
+		return e.m.literal[p1][:], e.m.aligned[e.goesOn(at, dist)][:]
+	}
+	return e.m.literal[p1][:], e.m.paired[pair(p1, p2)][:]
+}
+
+// goesOn returns the byte with which a copy from dist back would go on.
+func (e *tokens) goesOn(at int, dist uint32) byte {
+	v := at - int(dist)
+	if v < 0 || v >= e.base && dist > Window {
 		return 0
 	}
-	return e.byteAt(v)
+	return e.all[v]
 }
 
-func (e *tokens) literal(m *model, c byte) {
-	var p1, p2 byte
-	if e.at > 0 {
-		p1 = e.target[e.at-1]
-	}
-	if e.at > 1 {
-		p2 = e.target[e.at-2]
-	}
-	e.tree2(m.literal[p1][:], m.paired[pair(p1, p2)][:], uint32(c))
-}
-
-func pair(p1, p2 byte) uint32 { return (uint32(p1) | uint32(p2)<<8) * 0x9e3779b1 >> 20 }
+func pair(p1, p2 byte) uint32 { return (uint32(p1) | uint32(p2)<<8) * 0x9e3779b1 >> 22 }
 
 func (e *tokens) copyOp(n, dist uint32) {
 	b0 := e.bitsOut()
 	m := e.m
 	e.bit(&m.copyOrLiteral[m.hist&63], 1)
-	kind := sourceFar
-	for i, d := range m.dist {
-		if d == dist {
-			kind = i
-			break
-		}
-	}
-	diff := int64(dist) - int64(m.dist[0])
-	if kind == sourceFar && diff > -1<<14 && diff < 1<<14 {
-		kind = sourceNear
-	}
+	kind := kindOf(&m.dist, dist)
 	e.tree(m.source[m.hist&7][:], 3, uint32(kind))
-	switch kind {
-	case sourceNear:
-		if diff < 0 {
-			e.bit(&m.nearSign, 1)
-			e.number(&m.near[1], uint32(-diff))
-		} else {
-			e.bit(&m.nearSign, 0)
-			e.number(&m.near[0], uint32(diff))
-		}
-	case sourceFar:
-		e.number(&m.far, dist)
-	}
 	e.count(1+kind, b0)
 	b0 = e.bitsOut()
-	m.use(kind, dist)
 	e.number(&m.length[kind], n-minCopy)
-	src := len(e.base) + e.at - int(dist)
+	e.count(7, b0)
+	b0 = e.bitsOut()
+	diff := dist - m.dist[0]
+	switch kind {
+	case sourceNear:
+		if int32(diff) < 0 {
+			e.bit(&m.nearSign, 1)
+			e.number(&m.near[1], -diff)
+		} else {
+			e.bit(&m.nearSign, 0)
+			e.number(&m.near[0], diff)
+		}
+	case sourceFar:
+		e.number(&m.far[lengthClass(uint64(n))], dist>>lowBits)
+		e.tree(m.low[:], lowBits, dist&(1<<lowBits-1))
+	}
+	m.use(kind, dist)
+	e.count(1+kind, b0)
+	b0 = e.bitsOut()
+	src := e.at - int(dist)
 	exact := uint32(1)
 	for i := range int(n) {
-		if e.byteAt(src+i) != e.target[e.at+i] {
+		if e.all[src+i] != e.all[e.at+i] {
 			exact = 0
 			break
 		}
 	}
-	if src < len(e.base) {
+	if src < e.base {
 		e.bit(&m.exact[kind][sizeClass(n)], exact)
 	}
 	e.count(7, b0)
@@ -161,7 +156,7 @@ func (e *tokens) runs(src, n int) {
 	for end := e.at + n; e.at < end; {
 		b0 := e.bitsOut()
 		r := 0
-		for e.at+r < end && e.byteAt(src+r) == e.target[e.at+r] {
+		for e.at+r < end && e.all[src+r] == e.all[e.at+r] {
 			r++
 		}
 		e.number(&m.run[m.lastRun], uint32(r))
@@ -176,7 +171,7 @@ func (e *tokens) runs(src, n int) {
 		k := min(4, end-e.at)
 		var a, b [4]byte
 		for i := range k {
-			a[i], b[i] = e.byteAt(src+i), e.target[e.at+i]
+			a[i], b[i] = e.all[src+i], e.all[e.at+i]
 		}
 		old := binary.LittleEndian.Uint32(a[:])
 		diff := binary.LittleEndian.Uint32(b[:]) - old
@@ -248,9 +243,15 @@ func runClass(r uint32) int {
 	return 7
 }
 
-// use notes the distance of a copy.
-func (m *model) use(kind int, dist uint32) {
-	i := min(kind, reps-1)
-	copy(m.dist[1:i+1], m.dist[:i])
-	m.dist[0] = dist
+// kindOf returns how a distance is named.
+func kindOf(last *[reps]uint32, dist uint32) int {
+	for i, d := range last {
+		if d == dist {
+			return i
+		}
+	}
+	if diff := dist - last[0]; diff+nearLimit < 2*nearLimit {
+		return sourceNear
+	}
+	return sourceFar
 }

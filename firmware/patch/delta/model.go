@@ -50,7 +50,9 @@ const (
 	reps       = 4
 	candidates = 4 // differences that a word is guessed to have
 	minCopy    = 2
-	litContext = 1 << 12
+	lowBits    = 4
+	nearLimit  = 1 << 14
+	litContext = 1 << 10
 )
 
 // model is everything that adapts; encoder and decoder change it alike.
@@ -59,7 +61,8 @@ type model struct {
 	source        [8][8]prob
 	near          [2]number // by sign
 	nearSign      prob
-	far           number
+	far           [4]number // by length
+	low           [16]prob  // lowest bits of a far distance
 	length        [6]number
 	exact         [6][16]prob
 	run           [8]number
@@ -91,7 +94,10 @@ func (m *model) reset() {
 		m.near[i].reset()
 	}
 	m.nearSign = prob{half, half}
-	m.far.reset()
+	for i := range m.far {
+		m.far[i].reset()
+	}
+	reset(m.low[:])
 	for i := range m.length {
 		m.length[i].reset()
 	}
@@ -166,4 +172,17 @@ func (w *words) learn(at, old, diff uint32) {
 	}
 }
 
+func lengthClass(n uint64) int { return int(min(n-minCopy, 3)) }
+
+func sizeOf(v uint32) int { return bits.Len32(v) }
+
 func sizeClass(v uint32) int { return min(bits.Len32(v), 15) }
+
+// use notes the distance of a copy.
+func (m *model) use(kind int, dist uint32) { use(&m.dist, kind, dist) }
+
+func use(last *[reps]uint32, kind int, dist uint32) {
+	i := min(kind, reps-1)
+	copy(last[1:i+1], last[:i])
+	last[0] = dist
+}
