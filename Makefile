@@ -43,8 +43,11 @@ lint: $(UI) ## golangci-lint, biome and tsc
 	$(TOOL) golangci-lint run ./...
 	cd dashboard && npm run lint
 
-bench: ## benchmarks
+bench: ## benchmarks, then updates of real images side by side with other tools (BENCH=-short: small ones)
 	$(GO) test -run '^$$' -bench . -benchmem ./firmware/... ./signing/...
+	cross/deps.sh casync xdelta3 zstd bsdiff mke2fs debugfs mksquashfs dpkg-deb
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./server/cmd/waxwing
+	$(GO) run ./examples/bench/cmd/bench -bin bin $(BENCH)
 
 deps: ## what the tests need besides Go and Node
 	cross/deps.sh
