@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,6 +33,25 @@ type bench struct {
 	broker *agenttest.Broker
 	dir    string
 	boots  atomic.Int32
+	words  log
+}
+
+// log keeps what a device says.
+type log struct {
+	mu   sync.Mutex
+	said strings.Builder
+}
+
+func (l *log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.said.Write(b)
+}
+
+func (l *log) says(what string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.said.String(), what)
 }
 
 func newBench(t *testing.T, withBroker bool) *bench {
@@ -77,7 +98,7 @@ func (b *bench) open() *Agent {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	a, err := New(Options{Config: c, Identity: id, Version: "test", Log: slog.New(slog.NewTextHandler(b.t.Output(), nil))})
+	a, err := New(Options{Config: c, Identity: id, Version: "test", Log: slog.New(slog.NewTextHandler(io.MultiWriter(b.t.Output(), &b.words), nil))})
 	if err != nil {
 		b.t.Fatal(err)
 	}

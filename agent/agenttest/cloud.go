@@ -119,16 +119,15 @@ func (c *Cloud) Root() []byte {
 func (c *Cloud) Publish(version string, counter uint64, hardware string, payload []byte) policy.Release {
 	c.t.Helper()
 	ctx := context.Background()
-	var list []firmware.Chunk
-	err := chunker.Split(bytes.NewReader(payload), chunker.Default(), func(plain []byte) error {
-		id := firmware.Sum(plain)
-		list = append(list, firmware.Chunk{ID: id, Size: uint32(len(plain))})
-		return files{c}.Put(ctx, "chunks/"+firmware.ChunkPath(id), firmware.EncodeChunk(plain))
-	})
-	if err != nil {
-		c.t.Fatal(err)
+	x := c.cut(payload)
+	for i, chunk := range x.Chunks {
+		span := x.Span(i)
+		frame := firmware.EncodeChunk(payload[span.Offset : span.Offset+int64(span.Size)])
+		if err := (files{c}).Put(ctx, "chunks/"+firmware.ChunkPath(chunk.ID), frame); err != nil {
+			c.t.Fatal(err)
+		}
 	}
-	index := firmware.NewIndex(chunker.Default(), list).Encode()
+	index := x.Encode()
 	m := firmware.Manifest{
 		Schema: 1, Product: Product, Version: version, Counter: counter, Hardware: []string{hardware},
 		Components: []firmware.Component{{
@@ -155,6 +154,18 @@ func (c *Cloud) Publish(version string, counter uint64, hardware string, payload
 	return policy.Release{
 		Product: Product, Version: version, Counter: counter, Target: name, Length: int64(len(manifest)), SHA256: firmware.Sum(manifest),
 	}
+}
+
+func (c *Cloud) cut(payload []byte) *firmware.Index {
+	c.t.Helper()
+	var list []firmware.Chunk
+	if err := chunker.Split(bytes.NewReader(payload), chunker.Default(), func(plain []byte) error {
+		list = append(list, firmware.Chunk{ID: firmware.Sum(plain), Size: uint32(len(plain))})
+		return nil
+	}); err != nil {
+		c.t.Fatal(err)
+	}
+	return firmware.NewIndex(chunker.Default(), list)
 }
 
 // Member returns the signed membership of a device, and puts it into the documents.
@@ -292,7 +303,7 @@ func (c *Cloud) serveFile(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	_, _ = w.Write(b)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
 }
 
 func (c *Cloud) serveDocuments(w http.ResponseWriter, r *http.Request) {
