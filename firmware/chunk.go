@@ -1,6 +1,7 @@
 package firmware
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -17,15 +18,21 @@ func ChunkPath(id ChunkID) string {
 // MaxFrameSize is the largest stored form of a chunk: a frame that does not shrink grows by a few bytes.
 const MaxFrameSize = MaxChunkSize + MaxChunkSize>>8 + 64
 
+// The level and the window are chosen for publishing at twice the speed of casync. On an ext4 image of Debian with 355 MB
+// of distinct chunks, in seconds of one core (klauspost/compress 1.20) and bytes:
+//
+//	fastest 1.1 s 160.2 MB     default 1.5 s 152.9 MB     better 2.2 s 151.0 MB     best 16.6 s 145.5 MB
+//
+// The window is the largest chunk that Waxwing cuts: with the library's 8 MiB the tables leave the processor's cache and
+// the same bytes take a fifth longer.
+const (
+	encoderLevel  = zstd.SpeedFastest
+	encoderWindow = 256 << 10
+)
+
 // encoder and decoder are made once, on first use: each costs about a megabyte and both are safe for concurrent use.
 var (
-	encoder = sync.OnceValue(func() *zstd.Encoder {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(0))
-		if err != nil {
-			panic(err) // the options are constant
-		}
-		return e
-	})
+	encoder = sync.OnceValue(func() *Encoder { return newEncoder(0) })
 	decoder = sync.OnceValue(func() *zstd.Decoder {
 		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 			zstd.WithDecoderMaxMemory(MaxChunkSize), zstd.WithDecoderMaxWindow(MaxChunkSize))
@@ -38,7 +45,40 @@ var (
 
 // EncodeChunk returns the stored form of a chunk: one zstd frame.
 func EncodeChunk(plain []byte) []byte {
-	return encoder().EncodeAll(plain, make([]byte, 0, len(plain)/2+64))
+	return encoder().Append(make([]byte, 0, len(plain)/2+64), plain)
+}
+
+// Encoder makes the stored form of many chunks. One for each goroutine is faster than one for all: its tables stay in the
+// cache of one core.
+type Encoder struct{ z *zstd.Encoder }
+
+// NewEncoder returns an encoder for one goroutine.
+func NewEncoder() *Encoder { return newEncoder(1) }
+
+func newEncoder(concurrency int) *Encoder {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(encoderLevel), zstd.WithEncoderConcurrency(concurrency),
+		zstd.WithWindowSize(encoderWindow), zstd.WithEncoderCRC(false)) // the id says more than a CRC
+	if err != nil {
+		panic(err) // the options are constant
+	}
+	return &Encoder{z}
+}
+
+// Append is EncodeChunk into a buffer that has room or grows.
+func (e *Encoder) Append(dst, plain []byte) []byte { return e.z.EncodeAll(plain, dst) }
+
+// zeroPage is what AllZero compares with, a page at a time: the comparison is vectorised.
+var zeroPage [4 << 10]byte
+
+// AllZero reports whether b is nothing but zero bytes, as a good part of most file system images is. It runs at the speed
+// of memory.
+func AllZero(b []byte) bool {
+	for ; len(b) > len(zeroPage); b = b[len(zeroPage):] {
+		if !bytes.Equal(b[:len(zeroPage)], zeroPage[:]) {
+			return false
+		}
+	}
+	return bytes.Equal(b, zeroPage[:len(b)])
 }
 
 // DecodeChunk returns the plain bytes of a stored chunk, verified against id. size is the length that the index gives;

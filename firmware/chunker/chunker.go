@@ -75,7 +75,7 @@ func (s *splitter) fill() error {
 	if s.to-s.from >= s.rule.max || s.eof || s.zeros > 0 {
 		return nil
 	}
-	if s.holes != nil && len(s.rule.zeros) == s.rule.max && allZero(s.buf[s.from:s.to]) {
+	if s.holes != nil && len(s.rule.zeros) == s.rule.max && firmware.AllZero(s.buf[s.from:s.to]) {
 		n, err := s.holes.skip(s.to-s.from, s.rule.max)
 		if err != nil {
 			return err
@@ -152,7 +152,7 @@ func spread(n int) uint64 {
 
 // cut returns the size of the chunk that b begins with. b holds the largest chunk or the end of the payload.
 func (r *rule) cut(b []byte) int {
-	if len(b) >= r.max && allZero(b[:r.max]) {
+	if len(b) >= r.max && firmware.AllZero(b[:r.max]) {
 		return len(r.zeros)
 	}
 	return r.scan(b)

@@ -1,7 +1,6 @@
 package chunker
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -50,16 +49,4 @@ func (h *holes) skip(had, size int) (int, error) {
 	}
 	_, err = h.f.Seek(at, io.SeekStart)
 	return n, err
-}
-
-// zeroPage is what allZero compares with, a page at a time: the comparison is vectorised.
-var zeroPage [4 << 10]byte
-
-func allZero(b []byte) bool {
-	for ; len(b) > len(zeroPage); b = b[len(zeroPage):] {
-		if !bytes.Equal(b[:len(zeroPage)], zeroPage[:]) {
-			return false
-		}
-	}
-	return bytes.Equal(b, zeroPage[:len(b)])
 }

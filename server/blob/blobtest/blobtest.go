@@ -23,7 +23,7 @@ import (
 func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 	for name, test := range map[string]func(*testing.T, blob.Store){
 		"what was put is got": putGet, "missing": missing, "bad keys": badKeys, "wrong sizes": wrongSizes,
-		"ranges": ranges, "list": list, "readers see whole blobs": wholeBlobs, "ended context": ended,
+		"ranges": ranges, "list": list, "readers see whole blobs": wholeBlobs, "ended context": ended, "batches": batches,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -215,5 +215,49 @@ func ended(t *testing.T, s blob.Store) {
 	}
 	if _, err := s.Get(ctx, "k"); !errors.Is(err, context.Canceled) {
 		t.Errorf("get: %v", err)
+	}
+}
+
+// batches puts many blobs at once, over what is there too, in several commits and from several goroutines.
+func batches(t *testing.T, s blob.Store) {
+	put(t, s, "b/00/old", "before")
+	batch := blob.NewBatch(s)
+	want := map[string]string{"b/00/old": "after"}
+	for round := range 3 {
+		g, ctx := errgroup.WithContext(t.Context())
+		for i := range 40 {
+			want[fmt.Sprintf("b/%02d/%d", i%7, round*40+i)] = strings.Repeat("x", i)
+			g.Go(func() error {
+				content := []byte(strings.Repeat("x", i))
+				err := batch.Put(ctx, fmt.Sprintf("b/%02d/%d", i%7, round*40+i), bytes.NewReader(content), int64(i))
+				clear(content) // the batch has taken it
+				return err
+			})
+		}
+		g.Go(func() error { return batch.Put(ctx, "b/00/old", strings.NewReader("after"), 5) })
+		if round == 1 {
+			g.Go(func() error { return batch.Commit(ctx) }) // beside Put
+		}
+		if err := errors.Join(g.Wait(), batch.Commit(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		for key, content := range want {
+			if got, err := get(t.Context(), s, key); err != nil || got != content {
+				t.Fatalf("round %d: %s is %q, %v", round, key, got, err)
+			}
+		}
+	}
+	if err := errors.Join(batch.Commit(t.Context()), batch.Put(t.Context(), "../x", strings.NewReader(""), 0)); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("bad key: %v", err)
+	}
+	if err := batch.Put(t.Context(), "b/00/old", strings.NewReader("short"), 9); !errors.Is(err, blob.ErrSize) {
+		t.Errorf("wrong size: %v", err)
+	}
+	if err := batch.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	if err := s.List(t.Context(), "b/", func(string, int64) error { n++; return nil }); err != nil || n != len(want) {
+		t.Errorf("%d blobs of %d, %v", n, len(want), err)
 	}
 }

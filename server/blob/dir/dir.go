@@ -6,10 +6,11 @@
 // A rename is durable once the folder that holds the name is synced. Put does that each time: it returns only for blobs
 // that a power cut cannot take away, because the next thing its caller does is sign and publish their names. Many
 // writers at once share the cost: whoever waits for a folder while another syncs it is served by one more sync, not one
-// each. So publish chunks from several goroutines.
+// each. Whoever puts thousands, such as the chunks of a release, uses a Batch, which syncs once for all.
 package dir
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) (e
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Join(s.root, temporary), "put-")
+	f, err := s.write(ctx, r, size)
 	if err != nil {
 		return fmt.Errorf("store %s: %w", key, err)
 	}
@@ -92,17 +93,6 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) (e
 			err = fmt.Errorf("store %s: %w", key, err)
 		}
 	}()
-	// One byte more than announced is enough to know that there is too much.
-	n, err := io.Copy(f, io.LimitReader(reader{ctx, r}, size+1))
-	if err != nil {
-		return err
-	}
-	if n != size {
-		return fmt.Errorf("%w: %d bytes announced", blob.ErrSize, size)
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
 	if err := f.Sync(); err != nil {
 		return err
 	}
@@ -116,6 +106,33 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) (e
 		return err
 	}
 	return s.synced.sync(filepath.Dir(path))
+}
+
+// write returns a temporary file that holds exactly size bytes of r, or leaves none.
+func (s *Store) write(ctx context.Context, r io.Reader, size int64) (_ *os.File, err error) {
+	f, err := os.CreateTemp(filepath.Join(s.root, temporary), "put-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	var n int64
+	if b, ok := r.(*bytes.Reader); ok && int64(b.Len()) == size {
+		n, err = b.WriteTo(f) // in one piece
+	} else { // one byte more than announced is enough to know that there is too much
+		n, err = io.Copy(f, io.LimitReader(reader{ctx, r}, size+1))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n != size {
+		return nil, fmt.Errorf("%w: %d bytes announced", blob.ErrSize, size)
+	}
+	return f, f.Chmod(0o644)
 }
 
 // makeParents makes a folder and those above it durable before anything is put in.

@@ -2,11 +2,13 @@ package build_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -81,6 +83,86 @@ func TestPayload(t *testing.T) {
 			t.Errorf("%d bytes: the second build says %+v, the first %+v", size, again, r)
 		}
 	}
+}
+
+// Zeros are stored once, and the digest is of all of them; it makes no difference whether they lie in a hole.
+func TestZerosCostNothing(t *testing.T) {
+	const zeros = 64 << 20
+	img := append(image(300<<10, 5), make([]byte, zeros)...)
+	img = append(img, image(200<<10, 6)...)
+	sparse, err := os.Create(filepath.Join(t.TempDir(), "sparse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sparse.Close()
+	for at := range 2 {
+		part, off := img[:300<<10], int64(0)
+		if at == 1 {
+			part, off = img[300<<10+zeros:], 300<<10+zeros
+		}
+		if _, err := sparse.WriteAt(part, off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t)
+	counted := &counting{Chunks: s}
+	for name, r := range map[string]io.Reader{"dense": bytes.NewReader(img), "sparse": sparse} {
+		var done atomic.Int64
+		got, err := build.Payload(t.Context(), r, build.Options{Chunks: counted, Progress: func(n int64) { done.Store(max(done.Load(), n)) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.SHA256 != sha256.Sum256(img) || got.Size != int64(len(img)) || !bytes.Equal(join(t, s, got.Index), img) {
+			t.Errorf("%s: %d bytes, another payload", name, got.Size)
+		}
+		if done.Load() != got.Size {
+			t.Errorf("%s: progress ends at %d of %d", name, done.Load(), got.Size)
+		}
+		if n := counted.asked.Swap(0); n > 20 || int(n) != got.Chunks {
+			t.Errorf("%s: the store was asked %d times for %d chunks", name, n, got.Chunks)
+		}
+	}
+}
+
+// counting is a store without batches that counts.
+type counting struct {
+	build.Chunks
+	asked atomic.Int64
+}
+
+func (c *counting) Size(ctx context.Context, id firmware.ChunkID) (int64, error) {
+	c.asked.Add(1)
+	return c.Chunks.Size(ctx, id)
+}
+
+// A store that fails, at a put or at a commit, fails the build with its own words and leaves no goroutine.
+func TestBrokenStore(t *testing.T) {
+	broken := errors.New("the medium is full")
+	for _, s := range []failing{{open(t), broken, nil}, {open(t), nil, broken}} {
+		if _, err := build.Payload(t.Context(), bytes.NewReader(image(4<<20, 4)), build.Options{Chunks: s}); !errors.Is(err, broken) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+type failing struct {
+	build.Store
+	put, commit error
+}
+
+func (f failing) Batch() build.Batch { return failingBatch{f.Store.Batch(), f} }
+
+type failingBatch struct {
+	build.Batch
+	f failing
+}
+
+func (b failingBatch) Put(ctx context.Context, id firmware.ChunkID, frame []byte) error {
+	return errors.Join(b.f.put, b.Batch.Put(ctx, id, frame))
+}
+
+func (b failingBatch) Commit(ctx context.Context) error {
+	return errors.Join(b.f.commit, b.Batch.Commit(ctx))
 }
 
 func TestSmallChangeIsFewNewBytes(t *testing.T) {

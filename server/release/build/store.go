@@ -28,6 +28,41 @@ func (s Store) Put(ctx context.Context, id firmware.ChunkID, frame []byte) error
 	return s.Blob.Put(ctx, s.key(id), bytes.NewReader(frame), int64(len(frame)))
 }
 
+// Batch implements Batcher.
+func (s Store) Batch() Batch { return batch{s, blob.NewBatch(s.Blob)} }
+
+type batch struct {
+	Store
+	blobs blob.Batch
+}
+
+// Put implements Batch.
+func (b batch) Put(ctx context.Context, id firmware.ChunkID, frame []byte) error {
+	return b.blobs.Put(ctx, b.key(id), bytes.NewReader(frame), int64(len(frame)))
+}
+
+// Commit implements Batch.
+func (b batch) Commit(ctx context.Context) error { return b.blobs.Commit(ctx) }
+
+// Close implements Batch.
+func (b batch) Close() error { return b.blobs.Close() }
+
+// batchOf returns a batch of any store of chunks: its own, or one that puts at once.
+func batchOf(c Chunks) Batch {
+	if b, ok := c.(Batcher); ok {
+		return b.Batch()
+	}
+	return atOnce{c}
+}
+
+type atOnce struct{ Chunks }
+
+// Commit implements Batch: every Put was durable when it returned.
+func (atOnce) Commit(context.Context) error { return nil }
+
+// Close implements Batch.
+func (atOnce) Close() error { return nil }
+
 // Frame reads a chunk as it is stored; the error matches fs.ErrNotExist.
 func (s Store) Frame(ctx context.Context, id firmware.ChunkID) ([]byte, error) {
 	return Read(ctx, s.Blob, s.key(id), firmware.MaxFrameSize)
