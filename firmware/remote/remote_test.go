@@ -129,7 +129,7 @@ func (w *world) build(t *testing.T, base []byte) {
 	for at := first; at <= last; at += perGroup {
 		from, to := at*chunkSize, (at+perGroup)*chunkSize
 		body := delta.Encode([]delta.Range{{Offset: int64(from), Length: int64(to - from)}}, base[from:to], w.target[from:to], sizes,
-			[]delta.Op{{Length: to - from, Distance: to - from}})
+			[]delta.Segment{{Length: to - from}})
 		bodies = append(bodies, body...)
 		g := patch.Group{Size: int64(len(body))}
 		for i := range perGroup {

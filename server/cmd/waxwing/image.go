@@ -115,6 +115,14 @@ func (m *meter) at(done int64) {
 	fmt.Fprintf(m.a.words, "\r\x1b[K%s %s of %s", m.what, size(m.done), size(m.total))
 }
 
+// of says how much is done, of how much.
+func (m *meter) of(done, total int64) {
+	m.mu.Lock()
+	m.total = total
+	m.mu.Unlock()
+	m.at(done)
+}
+
 func (m *meter) add(n int64) {
 	m.mu.Lock()
 	done := m.done + n

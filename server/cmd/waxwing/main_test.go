@@ -8,6 +8,8 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -41,7 +43,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("DEVICES", s.Device)
 			return os.MkdirAll(home, 0o700)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"image": writeImage, "exits": exits, "splice": splice, "enrol": enrol, "idof": idOf},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"image": writeImage, "exits": exits, "splice": splice, "enrol": enrol, "idof": idOf, "damage": damage, "serve": serve},
 	})
 }
 
@@ -69,6 +71,34 @@ func splice(ts *testscript.TestScript, _ bool, args []string) {
 	half := len(b) / 2
 	b = append(append(append([]byte{}, b[:half]...), "a small change"...), b[half:]...)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), b, 0o644))
+}
+
+// damage FILE spoils a byte in every 64 KiB of its middle half.
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	file := ts.MkAbs(args[0])
+	b, err := os.ReadFile(file)
+	ts.Check(err)
+	for at := len(b) / 4; at < len(b)*3/4; at += 64 << 10 {
+		b[at] ^= 1
+	}
+	ts.Check(os.WriteFile(file, b, 0o644))
+}
+
+// serve [-noranges|-nopatches] DIR serves a folder over HTTP until the script ends and sets $URL.
+func serve(ts *testscript.TestScript, _ bool, args []string) {
+	files := http.FileServer(http.Dir(ts.MkAbs(args[len(args)-1])))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case args[0] == "-noranges":
+			r.Header.Del("Range")
+		case args[0] == "-nopatches" && strings.HasPrefix(r.URL.Path, "/patches/"):
+			http.NotFound(w, r)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv("URL", s.URL)
 }
 
 // enrol SERVER ID HARDWARE FILE enrols a device with the token in a file.

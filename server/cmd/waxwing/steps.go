@@ -15,81 +15,8 @@ import (
 
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/server/api/client"
-	"github.com/waxwing-ota/waxwing/server/release/build"
 	"github.com/waxwing-ota/waxwing/signing/keys"
 )
-
-func (a *app) releaseBuild() *cobra.Command {
-	var o imageFlags
-	var folder string
-	var bases []string
-	c := &cobra.Command{
-		Use: "build", Short: "Add a release to a static repository in a folder", Args: cobra.NoArgs,
-		Long: `Cut an image into the static repository in --repo, which is made when there is none, and sign it with --key or with a
-development key that is made in DIR/keys. No server is needed. The folder can be served by any web server.`,
-		Example: "  waxwing release build --repo r --product edge-gw --version 1.0.0 --hardware qemu-arm64 --image rootfs.ext4",
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := o.check(); err != nil {
-				return err
-			}
-			if folder == "" {
-				return usage("--repo must be given")
-			}
-			return a.build(c.Context(), o, folder, bases)
-		},
-	}
-	o.add(c)
-	c.Flags().StringVar(&folder, "repo", "", "`DIR` of the static repository (required)")
-	c.Flags().StringArrayVar(&bases, "base", nil, "`VERSION` that devices come from; it must be in the repository")
-	return c
-}
-
-func (a *app) build(ctx context.Context, o imageFlags, folder string, bases []string) error {
-	f, total, err := o.open()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	r, err := openRepo(ctx, folder)
-	if err != nil {
-		return err
-	}
-	manifests, err := r.manifests(ctx, o.product)
-	if err != nil {
-		return err
-	}
-	for _, base := range bases {
-		known := false
-		for _, m := range manifests {
-			known = known || m.Version == base
-		}
-		if !known {
-			return fmt.Errorf("--base %s: %s has no such release in %s: %w", base, o.product, folder, errNotFound)
-		}
-	}
-	m := a.meter("building", total)
-	cut, err := build.Payload(ctx, f, build.Options{Chunks: r.chunks, Progress: m.at})
-	if err != nil {
-		return err
-	}
-	added, err := r.add(ctx, o, cut)
-	if err != nil {
-		return err
-	}
-	if added {
-		m.end("%s %s is in %s: %d chunks, %s new", o.product, o.version, folder, cut.Chunks, size(cut.New))
-	} else {
-		m.end("%s %s is in %s already", o.product, o.version, folder)
-	}
-	result := map[string]any{
-		"product": o.product, "version": o.version, "sha256": cut.SHA256, "size": cut.Size,
-		"chunks": cut.Chunks, "stored_bytes": cut.Stored, "new_bytes": cut.New,
-	}
-	return a.print(result, func(w io.Writer) {
-		row(w, "PRODUCT", "VERSION", "SIZE", "CHUNKS", "STORED", "NEW")
-		row(w, o.product, o.version, size(cut.Size), cut.Chunks, size(cut.Stored), size(cut.New))
-	})
-}
 
 // stepFlags name a release in a static repository.
 type stepFlags struct{ repo, release string }
