@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -34,7 +35,7 @@ const (
 var (
 	encoder = sync.OnceValue(func() *Encoder { return newEncoder(0) })
 	decoder = sync.OnceValue(func() *zstd.Decoder {
-		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(min(2, runtime.GOMAXPROCS(0))), zstd.WithDecoderLowmem(true),
 			zstd.WithDecoderMaxMemory(MaxChunkSize), zstd.WithDecoderMaxWindow(MaxChunkSize))
 		if err != nil {
 			panic(err)
@@ -84,6 +85,11 @@ func AllZero(b []byte) bool {
 // DecodeChunk returns the plain bytes of a stored chunk, verified against id. size is the length that the index gives;
 // zero when it is not known. Memory stays within MaxChunkSize whatever the frame claims.
 func DecodeChunk(frame []byte, id ChunkID, size int) ([]byte, error) {
+	return HashSHA256.DecodeChunk(frame, id, size)
+}
+
+// DecodeChunk is DecodeChunk for an index whose ids are of h.
+func (h Hash) DecodeChunk(frame []byte, id ChunkID, size int) ([]byte, error) {
 	if len(frame) > MaxFrameSize {
 		return nil, fmt.Errorf("chunk %s: a frame of %d bytes: %w", id, len(frame), ErrTooLarge)
 	}
@@ -97,7 +103,7 @@ func DecodeChunk(frame []byte, id ChunkID, size int) ([]byte, error) {
 		return nil, fmt.Errorf("chunk %s: %w", id, ErrTooLarge)
 	case err != nil:
 		return nil, fmt.Errorf("chunk %s: %w: %w", id, ErrCorrupt, err)
-	case size > 0 && len(plain) != size, Sum(plain) != id:
+	case size > 0 && len(plain) != size, h.Sum(plain) != id:
 		return nil, fmt.Errorf("chunk %s: %w", id, ErrCorrupt)
 	}
 	return plain, nil

@@ -37,6 +37,7 @@ type Span struct {
 // Index is the ordered list of chunks that rebuilds one payload.
 type Index struct {
 	Chunking Chunking
+	Hash     Hash // of the ids
 	Chunks   []Chunk
 	ends     []int64 // end offset of each chunk; len(ends) == len(Chunks)
 }
@@ -70,8 +71,12 @@ func (x *Index) Span(i int) Span {
 func (x *Index) Encode() []byte {
 	b := make([]byte, 0, indexFixedSize+indexItemSize*len(x.Chunks))
 	word := func(v uint64) { b = binary.LittleEndian.AppendUint64(b, v) }
+	flags := uint64(caFlagsSHA256)
+	if x.Hash == HashSHA512 {
+		flags |= caFlagSHA512_256
+	}
 	for _, v := range []uint64{
-		indexHeaderSize, caFormatIndex, caFlagsSHA256, x.Chunking.Min, x.Chunking.Avg, x.Chunking.Max,
+		indexHeaderSize, caFormatIndex, flags, x.Chunking.Min, x.Chunking.Avg, x.Chunking.Max,
 		^uint64(0), caFormatTable,
 	} {
 		word(v)
@@ -97,8 +102,18 @@ func ReadIndex(r io.Reader) (*Index, error) {
 	return ParseIndex(b)
 }
 
-// ParseIndex is ReadIndex over bytes.
+// ParseIndex is ReadIndex over bytes. An index with SHA-512/256 ids is refused: devices name chunks by SHA-256, so a release
+// must not have one.
 func ParseIndex(b []byte) (*Index, error) {
+	x, err := ParseCasyncIndex(b)
+	if err == nil && x.Hash != HashSHA256 {
+		return nil, fmt.Errorf("index: its ids are SHA-512/256; make it with --digest=sha256: %w", ErrMalformed)
+	}
+	return x, err
+}
+
+// ParseCasyncIndex is ParseIndex for whatever casync and desync write, with either digest; Hash says which.
+func ParseCasyncIndex(b []byte) (*Index, error) {
 	bad := func(format string, a ...any) error {
 		return fmt.Errorf("index: %s: %w", fmt.Sprintf(format, a...), ErrMalformed)
 	}
@@ -111,9 +126,6 @@ func ParseIndex(b []byte) (*Index, error) {
 	word := func(at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }
 	if word(0) != indexHeaderSize || word(8) != caFormatIndex {
 		return nil, bad("this is no casync index")
-	}
-	if word(16)&caFlagSHA512_256 != 0 {
-		return nil, bad("its ids are SHA-512/256; make it with --digest=sha256")
 	}
 	if word(48) != ^uint64(0) || word(56) != caFormatTable {
 		return nil, bad("the table head is missing")
@@ -140,5 +152,9 @@ func ParseIndex(b []byte) (*Index, error) {
 		copy(chunks[i].ID[:], b[at+8:])
 		start = end
 	}
-	return NewIndex(c, chunks), nil
+	x := NewIndex(c, chunks)
+	if word(16)&caFlagSHA512_256 != 0 {
+		x.Hash = HashSHA512
+	}
+	return x, nil
 }

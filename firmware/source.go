@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Source hands over chunks. Implementations are safe for concurrent use; firmware/sourcetest is their conformance suite.
@@ -20,6 +21,7 @@ type Source interface {
 // wrong one.
 type Seed struct {
 	at    map[ChunkID]Span
+	hash  Hash
 	bytes io.ReaderAt
 }
 
@@ -31,24 +33,31 @@ func NewSeed(index *Index, payload io.ReaderAt) *Seed {
 			at[c.ID] = index.Span(i)
 		}
 	}
-	return &Seed{at: at, bytes: payload}
+	return &Seed{at: at, hash: index.Hash, bytes: payload}
 }
 
 // Has implements Source from the index alone; the bytes are looked at only by Chunk.
 func (s *Seed) Has(id ChunkID) bool { _, ok := s.at[id]; return ok }
 
 // Chunk implements Source.
-func (s *Seed) Chunk(_ context.Context, id ChunkID) ([]byte, error) {
+func (s *Seed) Chunk(ctx context.Context, id ChunkID) ([]byte, error) {
+	return s.AppendChunk(ctx, nil, id)
+}
+
+// AppendChunk is Chunk for whoever has a buffer to use again: it returns dst with the chunk behind it. After an error dst
+// is unchanged, but not what lay in its capacity.
+func (s *Seed) AppendChunk(_ context.Context, dst []byte, id ChunkID) ([]byte, error) {
 	span, ok := s.at[id]
 	if !ok {
 		return nil, fmt.Errorf("seed: %s: %w", id, ErrNotFound)
 	}
-	b := make([]byte, span.Size)
-	if _, err := s.bytes.ReadAt(b, span.Offset); err != nil {
+	all := slices.Grow(dst, span.Size)[:len(dst)+span.Size]
+	b := all[len(dst):]
+	if n, err := s.bytes.ReadAt(b, span.Offset); n < len(b) {
 		return nil, fmt.Errorf("seed: %s at %d: %w: %w", id, span.Offset, ErrCorrupt, err)
 	}
-	if Sum(b) != id {
+	if s.hash.Sum(b) != id {
 		return nil, fmt.Errorf("seed: %s at %d: %w", id, span.Offset, ErrCorrupt)
 	}
-	return b, nil
+	return all, nil
 }

@@ -135,41 +135,52 @@ func TestReusesSeedAndFetchesTheRest(t *testing.T) {
 	sourcetest.Run(t, firmware.NewSeed(index, bytes.NewReader(wanted)), all)
 }
 
-// TestKilledAtEveryWrite cuts the assembly at each of its writes. The next one ends byte-identical and asks for nothing
-// that had been written whole.
+// TestKilledAtEveryWrite cuts the assembly at each of its writes, with one worker and with several, into a fresh slot and
+// into one that holds another image. The next one ends byte-identical and asks for nothing that had been written whole.
 func TestKilledAtEveryWrite(t *testing.T) {
 	old, wanted := payloads()
 	oldIndex, _ := cut(t, old)
 	index, byID := cut(t, wanted)
-	for cutAt := 0; ; cutAt++ {
-		target := newSlot(len(wanted))
-		target.writes = cutAt
-		run := func() (int, error) {
-			n := 0
-			_, err := assemble.New(assemble.Options{
-				Index: index, Digest: firmware.Sum(wanted), Target: target,
-				Seeds: []firmware.Source{firmware.NewSeed(oldIndex, bytes.NewReader(old))},
-			}).Run(t.Context(), origin(byID, &n))
-			return n, err
-		}
-		first, err := run()
-		if err == nil {
-			if cutAt < 10 {
-				t.Fatalf("only %d writes", cutAt)
+	other := append(noise(200<<10, 9), old...) // its chunks are here, but in other places
+	for _, c := range []struct {
+		name    string
+		workers int
+		holds   []byte
+	}{{"fresh, one worker", 1, nil}, {"fresh, several", 4, nil}, {"another image, several", 4, other}} {
+		t.Run(c.name, func(t *testing.T) {
+			for cutAt := 0; ; cutAt++ {
+				target := newSlot(len(wanted))
+				copy(target.b, c.holds)
+				target.writes = cutAt
+				run := func() (int, error) {
+					n := 0
+					_, err := assemble.New(assemble.Options{
+						Index: index, Digest: firmware.Sum(wanted), Target: target, Workers: c.workers,
+						Seeds: []firmware.Source{firmware.NewSeed(oldIndex, bytes.NewReader(old))},
+					}).Run(t.Context(), origin(byID, &n))
+					return n, err
+				}
+				first, err := run()
+				if err == nil {
+					if cutAt < 10 {
+						t.Fatalf("only %d writes", cutAt)
+					}
+					return
+				}
+				if !errors.Is(err, errKilled) {
+					t.Fatal(err)
+				}
+				target.writes = -1
+				second, err := run()
+				if err != nil || !bytes.Equal(target.b, wanted) {
+					t.Fatalf("cut at %d: %v", cutAt, err)
+				}
+				// One chunk was being written when it was killed; the seed's own workers may have been at it.
+				if total := len(firmware.MakePlan(index, firmware.NewSeed(oldIndex, nil).Has).Missing); second > total-first+1 {
+					t.Fatalf("cut at %d after %d: fetched %d more of %d", cutAt, first, second, total)
+				}
 			}
-			return
-		}
-		if !errors.Is(err, errKilled) {
-			t.Fatal(err)
-		}
-		target.writes = -1
-		second, err := run()
-		if err != nil || !bytes.Equal(target.b, wanted) {
-			t.Fatalf("cut at %d: %v", cutAt, err)
-		}
-		if total := len(firmware.MakePlan(index, firmware.NewSeed(oldIndex, nil).Has).Missing); second > total-first+1 {
-			t.Fatalf("cut at %d after %d: fetched %d more of %d", cutAt, first, second, total)
-		}
+		})
 	}
 }
 

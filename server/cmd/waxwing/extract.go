@@ -104,7 +104,7 @@ func (a *app) extract(ctx context.Context, o extractFlags) error {
 	line.Index += w.whole
 	fetched := line.Index + line.Patch + line.Chunk
 	return a.print(map[string]any{
-		"out": o.out, "sha256": part.SHA256, "size": stats.Total, "reused_bytes": stats.Reused,
+		"out": o.out, "sha256": part.SHA256, "size": stats.Total, "reused_bytes": stats.Reused, "written_bytes": stats.Written,
 		"fetched_bytes": fetched, "index_bytes": line.Index, "patch_bytes": line.Patch, "chunk_bytes": line.Chunk,
 		"metadata_bytes": r.files.bytes.Load() - fetched,
 	}, func(w io.Writer) {

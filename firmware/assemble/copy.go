@@ -1,0 +1,255 @@
+package assemble
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/waxwing-ota/waxwing/firmware"
+)
+
+// page is the grain of what is written: smaller writes cost a medium as much.
+const page = 4 << 10
+
+// syncEvery is how many bytes are written between syncs: often enough that the last one finds little to do, and that a
+// small device does not fill with what waits to be written.
+const syncEvery = 32 << 20
+
+// buffers hands out buffers of one size, made on first use, as many as there may be.
+type buffers struct {
+	free chan []byte
+	size int
+}
+
+func newBuffers(n, size int) buffers {
+	b := buffers{free: make(chan []byte, n), size: size}
+	for range n {
+		b.free <- nil
+	}
+	return b
+}
+
+func (b buffers) take() []byte {
+	buf := <-b.free
+	if buf == nil {
+		buf = make([]byte, b.size)
+	}
+	return buf
+}
+
+func (b buffers) give(buf []byte) { b.free <- buf }
+
+// each calls do for the chunks of a list, in order, several at once.
+func (a *Assembly) each(ctx context.Context, list []firmware.Chunk, do func(ctx context.Context, c firmware.Chunk) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	var next atomic.Int64
+	for range min(a.o.Workers, len(list)) {
+		g.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(list) {
+					return nil
+				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := do(ctx, list[i]); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return g.Wait()
+}
+
+// scan finds what the target holds in the right place, of what no seed has. A chunk that repeats counts only when every
+// place has it.
+func (a *Assembly) scan(ctx context.Context) error {
+	return a.each(ctx, a.Missing(), func(_ context.Context, c firmware.Chunk) error {
+		buf := a.buffers.take()
+		defer a.buffers.give(buf)
+		for _, i := range a.at[c.ID] {
+			if a.read(buf[:c.Size], i) != nil {
+				return nil
+			}
+		}
+		a.finish(c.ID, true)
+		return nil
+	})
+}
+
+// fill copies what seeds have and lets the rest be fetched.
+func (a *Assembly) fill(ctx context.Context, fetch Fetch) error {
+	missing := a.Missing()
+	local := firmware.MakePlan(a.o.Index, func(id firmware.ChunkID) bool { return a.Has(id) || !a.local(id) }).Missing
+	due, ended := make(chan struct{}, 1), make(chan struct{})
+	syncs := func() {
+		select {
+		case due <- struct{}{}:
+		default:
+		}
+	}
+	var syncing errgroup.Group
+	syncing.Go(func() error { return a.syncNowAndThen(due, ended) })
+
+	g, ctx := errgroup.WithContext(ctx)
+	if len(missing) > 0 {
+		g.Go(func() error {
+			return fetch(ctx, missing, func(plain []byte, id firmware.ChunkID) error {
+				return a.deliver(plain, id, syncs)
+			})
+		})
+	}
+	g.Go(func() error {
+		return a.each(ctx, local, func(ctx context.Context, c firmware.Chunk) error { return a.copy(ctx, c, syncs) })
+	})
+	err := g.Wait()
+	close(ended)
+	if failed := syncing.Wait(); err == nil {
+		err = failed
+	}
+	return err
+}
+
+// syncNowAndThen keeps the medium busy while chunks are worked on.
+func (a *Assembly) syncNowAndThen(due, ended <-chan struct{}) error {
+	for {
+		select {
+		case <-due:
+			if err := a.o.Target.Sync(); err != nil {
+				return fmt.Errorf("assemble: sync: %w", err)
+			}
+		case <-ended:
+			return nil
+		}
+	}
+}
+
+// copy brings a chunk from a seed to its places. One that no seed gives is noted and no error: it can be fetched.
+func (a *Assembly) copy(ctx context.Context, c firmware.Chunk, syncs func()) error {
+	buf := a.buffers.take()
+	defer a.buffers.give(buf)
+	plain, ok := a.fromSeed(ctx, c, buf)
+	if !ok {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.failed[c.ID] = true
+		return nil
+	}
+	if err := a.place(plain, c.ID, syncs); err != nil {
+		return err
+	}
+	a.finish(c.ID, true)
+	return nil
+}
+
+// appender is a Source that can use a buffer again, as firmware.Seed does.
+type appender interface {
+	AppendChunk(ctx context.Context, dst []byte, id firmware.ChunkID) ([]byte, error)
+}
+
+// fromSeed returns a chunk that a seed has, verified as every Source does, perhaps in buf.
+func (a *Assembly) fromSeed(ctx context.Context, c firmware.Chunk, buf []byte) ([]byte, bool) {
+	if a.isZero(c.ID) {
+		clear(buf[:c.Size])
+		return buf[:c.Size], true
+	}
+	for _, s := range a.o.Seeds {
+		if !s.Has(c.ID) {
+			continue
+		}
+		var plain []byte
+		var err error
+		if into, ok := s.(appender); ok {
+			plain, err = into.AppendChunk(ctx, buf[:0], c.ID)
+		} else {
+			plain, err = s.Chunk(ctx, c.ID)
+		}
+		if err == nil && len(plain) == int(c.Size) {
+			return plain, true
+		}
+	}
+	return nil, false
+}
+
+// deliver verifies a chunk that was handed over and brings it to its places.
+func (a *Assembly) deliver(plain []byte, id firmware.ChunkID, syncs func()) error {
+	if _, ok := a.at[id]; !ok {
+		return fmt.Errorf("assemble: nobody asked for %s: %w", id, firmware.ErrNotFound)
+	}
+	if a.Has(id) {
+		return nil
+	}
+	if a.o.Index.Hash.Sum(plain) != id {
+		return fmt.Errorf("assemble: %s: %w", id, firmware.ErrCorrupt)
+	}
+	if err := a.place(plain, id, syncs); err != nil {
+		return err
+	}
+	a.finish(id, false)
+	return nil
+}
+
+// place writes a verified chunk wherever the index has it and it does not stand yet.
+func (a *Assembly) place(plain []byte, id firmware.ChunkID, syncs func()) error {
+	buf := a.buffers.take()
+	defer a.buffers.give(buf)
+	for _, i := range a.at[id] { // an index may give one chunk several sizes; then it is no index of any payload
+		if int(a.o.Index.Chunks[i].Size) != len(plain) {
+			return fmt.Errorf("assemble: chunk %d is given %d bytes by the index and has %d: %w",
+				i, a.o.Index.Chunks[i].Size, len(plain), firmware.ErrCorrupt)
+		}
+		n, err := a.write(plain, a.o.Index.Span(i).Offset, buf[:len(plain)])
+		a.mu.Lock()
+		a.stats.Written += n
+		a.dirty += n
+		enough := a.dirty >= syncEvery
+		if enough {
+			a.dirty = 0
+		}
+		a.mu.Unlock()
+		if err != nil {
+			return fmt.Errorf("assemble: write chunk %d: %w", i, err)
+		}
+		if enough {
+			syncs()
+		}
+	}
+	return nil
+}
+
+// write gives the target those pages of plain that it does not hold at off, and returns how many bytes it took. What
+// cannot be read is written: that may mend it.
+func (a *Assembly) write(plain []byte, off int64, stands []byte) (written int64, err error) {
+	got, _ := a.o.Target.ReadAt(stands, off)
+	stands = stands[:got]
+	if bytes.Equal(plain, stands) {
+		return 0, nil
+	}
+	from := -1 // where the run that differs began; none
+	flush := func(to int) error {
+		if from < 0 {
+			return nil
+		}
+		n, err := a.o.Target.WriteAt(plain[from:to], off+int64(from))
+		written += int64(n)
+		from = -1
+		return err
+	}
+	for at := 0; at < len(plain); {
+		end := min(len(plain), at+page-int((off+int64(at))%page))
+		same := end <= len(stands) && bytes.Equal(plain[at:end], stands[at:end])
+		if same {
+			if err := flush(at); err != nil {
+				return written, err
+			}
+		} else if from < 0 {
+			from = at
+		}
+		at = end
+	}
+	return written, flush(len(plain))
+}
