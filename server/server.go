@@ -123,7 +123,7 @@ func (s *Server) wire(ctx context.Context, p *parts) (err error) {
 		Store: p.store, Blob: p.blob, Repository: p.repo,
 		Verifier: &release.Trust{Dir: filepath.Join(s.o.Data, "trust"), Root: p.repo.Root, Blob: p.blob, Now: s.o.Now},
 		Uploads:  filepath.Join(s.o.Data, "uploads"), Keys: filepath.Join(s.o.Data, "keys"),
-		MaxImage: s.o.MaxImage, Log: s.o.Log, Now: s.o.Now,
+		MaxImage: s.o.MaxImage, Running: p.running, PatchWorkers: s.o.PatchWorkers, Log: s.o.Log, Now: s.o.Now,
 	}); err != nil {
 		return err
 	}

@@ -101,6 +101,30 @@ func (e NewTokenKind) Valid() bool {
 	}
 }
 
+// Defines values for PatchesState.
+const (
+	PatchesStateBuilding PatchesState = "building"
+	PatchesStateFailed   PatchesState = "failed"
+	PatchesStateReady    PatchesState = "ready"
+	PatchesStateWaiting  PatchesState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the PatchesState enum.
+func (e PatchesState) Valid() bool {
+	switch e {
+	case PatchesStateBuilding:
+		return true
+	case PatchesStateFailed:
+		return true
+	case PatchesStateReady:
+		return true
+	case PatchesStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Phase.
 const (
 	PhaseChecking    Phase = "checking"
@@ -584,6 +608,37 @@ type Overview struct {
 	Versions []VersionCount `json:"versions"`
 }
 
+// Patches How far patches from one earlier release are, and what they cost a device.
+type Patches struct {
+	// Base The version that devices come from.
+	Base string `json:"base"`
+
+	// Bytes All of it; what a device fetches at most to come from the base.
+	Bytes int64 `json:"bytes"`
+
+	// Chunks That come as patches.
+	Chunks int `json:"chunks"`
+
+	// Devices How many devices run the base now.
+	Devices *int `json:"devices,omitempty"`
+
+	// Error Why it failed; it is tried again after the next publication.
+	Error *string `json:"error,omitempty"`
+
+	// Groups Of chunks that are fetched together.
+	Groups int `json:"groups"`
+
+	// IndexBytes The index as a difference
+	IndexBytes int64 `json:"index_bytes"`
+
+	// Progress Bytes of work; for a release, plain bytes of the image that are cut and stored.
+	Progress Progress     `json:"progress"`
+	State    PatchesState `json:"state"`
+}
+
+// PatchesState defines model for Patches.State.
+type PatchesState string
+
 // Phase defines model for Phase.
 type Phase string
 
@@ -621,7 +676,7 @@ type ProductRole struct {
 	NextCounter int64  `json:"next_counter"`
 }
 
-// Progress Plain bytes of the image that are cut and stored.
+// Progress Bytes of work; for a release, plain bytes of the image that are cut and stored.
 type Progress struct {
 	Done  int64 `json:"done"`
 	Total int64 `json:"total"`
@@ -638,9 +693,12 @@ type Release struct {
 	Devices  *int      `json:"devices,omitempty"`
 	Error    *string   `json:"error,omitempty"`
 	Hardware *[]string `json:"hardware,omitempty"`
-	Product  string    `json:"product"`
 
-	// Progress Plain bytes of the image that are cut and stored.
+	// Patches From earlier releases, those that most devices run first. They are made in the background after publication; devices use what is ready and fetch whole chunks otherwise.
+	Patches *[]Patches `json:"patches,omitempty"`
+	Product string     `json:"product"`
+
+	// Progress Bytes of work; for a release, plain bytes of the image that are cut and stored.
 	Progress Progress `json:"progress"`
 
 	// Sha256 Of the manifest.
@@ -1812,6 +1870,7 @@ func RegisterHandlersWithBaseURL(router EchoRouter, si ServerInterface, baseURL 
 // RegisterHandlersWithOptions registers handlers using the supplied options,
 // including any per-operation middleware.
 func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options RegisterHandlersOptions) {
+
 	wrapper := ServerInterfaceWrapper{
 		Handler: si,
 	}
@@ -1852,6 +1911,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/rollouts/:id", wrapper.GetRollout, options.OperationMiddlewares["getRollout"]...)
 	router.GET(options.BaseURL+"/rollouts/:id/devices", wrapper.ListRolloutDevices, options.OperationMiddlewares["listRolloutDevices"]...)
 	router.POST(options.BaseURL+"/rollouts/:id/:action", wrapper.ActOnRollout, options.OperationMiddlewares["actOnRollout"]...)
+
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
@@ -1867,6 +1927,7 @@ type ListAuditResponseObject interface {
 type ListAudit200JSONResponse AuditList
 
 func (response ListAudit200JSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1883,6 +1944,7 @@ type ListAuditdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListAuditdefaultApplicationProblemPlusJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1904,6 +1966,7 @@ type MissingChunksResponseObject interface {
 type MissingChunks200JSONResponse ChunkIDs
 
 func (response MissingChunks200JSONResponse) VisitMissingChunksResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1920,6 +1983,7 @@ type MissingChunksdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response MissingChunksdefaultApplicationProblemPlusJSONResponse) VisitMissingChunksResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1939,7 +2003,8 @@ type PutChunkResponseObject interface {
 	VisitPutChunkResponse(w http.ResponseWriter) error
 }
 
-type PutChunk204Response struct{}
+type PutChunk204Response struct {
+}
 
 func (response PutChunk204Response) VisitPutChunkResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -1952,6 +2017,7 @@ type PutChunkdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PutChunkdefaultApplicationProblemPlusJSONResponse) VisitPutChunkResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -1973,6 +2039,7 @@ type ListDevicesResponseObject interface {
 type ListDevices200JSONResponse DeviceList
 
 func (response ListDevices200JSONResponse) VisitListDevicesResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -1989,6 +2056,7 @@ type ListDevicesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListDevicesdefaultApplicationProblemPlusJSONResponse) VisitListDevicesResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2010,6 +2078,7 @@ type GetDeviceResponseObject interface {
 type GetDevice200JSONResponse Device
 
 func (response GetDevice200JSONResponse) VisitGetDeviceResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2026,6 +2095,7 @@ type GetDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetDevicedefaultApplicationProblemPlusJSONResponse) VisitGetDeviceResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2048,6 +2118,7 @@ type LabelDeviceResponseObject interface {
 type LabelDevice200JSONResponse Device
 
 func (response LabelDevice200JSONResponse) VisitLabelDeviceResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2064,6 +2135,7 @@ type LabelDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response LabelDevicedefaultApplicationProblemPlusJSONResponse) VisitLabelDeviceResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2085,6 +2157,7 @@ type AcceptDeviceResponseObject interface {
 type AcceptDevice200JSONResponse Device
 
 func (response AcceptDevice200JSONResponse) VisitAcceptDeviceResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2101,6 +2174,7 @@ type AcceptDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AcceptDevicedefaultApplicationProblemPlusJSONResponse) VisitAcceptDeviceResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2122,6 +2196,7 @@ type RejectDeviceResponseObject interface {
 type RejectDevice200JSONResponse Device
 
 func (response RejectDevice200JSONResponse) VisitRejectDeviceResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2138,6 +2213,7 @@ type RejectDevicedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RejectDevicedefaultApplicationProblemPlusJSONResponse) VisitRejectDeviceResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2162,6 +2238,7 @@ type StreamEvents200TexteventStreamResponse struct {
 }
 
 func (response StreamEvents200TexteventStreamResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
+
 	w.Header().Set("Content-Type", "text/event-stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
@@ -2204,6 +2281,7 @@ type StreamEventsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response StreamEventsdefaultApplicationProblemPlusJSONResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2214,7 +2292,8 @@ func (response StreamEventsdefaultApplicationProblemPlusJSONResponse) VisitStrea
 	return err
 }
 
-type ListGroupsRequestObject struct{}
+type ListGroupsRequestObject struct {
+}
 
 type ListGroupsResponseObject interface {
 	VisitListGroupsResponse(w http.ResponseWriter) error
@@ -2225,6 +2304,7 @@ type ListGroups200JSONResponse struct {
 }
 
 func (response ListGroups200JSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2241,6 +2321,7 @@ type ListGroupsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListGroupsdefaultApplicationProblemPlusJSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2259,7 +2340,8 @@ type DeleteGroupResponseObject interface {
 	VisitDeleteGroupResponse(w http.ResponseWriter) error
 }
 
-type DeleteGroup204Response struct{}
+type DeleteGroup204Response struct {
+}
 
 func (response DeleteGroup204Response) VisitDeleteGroupResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -2272,6 +2354,7 @@ type DeleteGroupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DeleteGroupdefaultApplicationProblemPlusJSONResponse) VisitDeleteGroupResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2295,6 +2378,7 @@ type PutGroupResponseObject interface {
 type PutGroup200JSONResponse Group
 
 func (response PutGroup200JSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2311,6 +2395,7 @@ type PutGroupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PutGroupdefaultApplicationProblemPlusJSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2330,7 +2415,8 @@ type PutIndexResponseObject interface {
 	VisitPutIndexResponse(w http.ResponseWriter) error
 }
 
-type PutIndex204Response struct{}
+type PutIndex204Response struct {
+}
 
 func (response PutIndex204Response) VisitPutIndexResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -2343,6 +2429,7 @@ type PutIndexdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response PutIndexdefaultApplicationProblemPlusJSONResponse) VisitPutIndexResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2353,7 +2440,8 @@ func (response PutIndexdefaultApplicationProblemPlusJSONResponse) VisitPutIndexR
 	return err
 }
 
-type GetOverviewRequestObject struct{}
+type GetOverviewRequestObject struct {
+}
 
 type GetOverviewResponseObject interface {
 	VisitGetOverviewResponse(w http.ResponseWriter) error
@@ -2362,6 +2450,7 @@ type GetOverviewResponseObject interface {
 type GetOverview200JSONResponse Overview
 
 func (response GetOverview200JSONResponse) VisitGetOverviewResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2378,6 +2467,7 @@ type GetOverviewdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetOverviewdefaultApplicationProblemPlusJSONResponse) VisitGetOverviewResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2388,7 +2478,8 @@ func (response GetOverviewdefaultApplicationProblemPlusJSONResponse) VisitGetOve
 	return err
 }
 
-type ListProductsRequestObject struct{}
+type ListProductsRequestObject struct {
+}
 
 type ListProductsResponseObject interface {
 	VisitListProductsResponse(w http.ResponseWriter) error
@@ -2399,6 +2490,7 @@ type ListProducts200JSONResponse struct {
 }
 
 func (response ListProducts200JSONResponse) VisitListProductsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2415,6 +2507,7 @@ type ListProductsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListProductsdefaultApplicationProblemPlusJSONResponse) VisitListProductsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2436,6 +2529,7 @@ type CreateProductResponseObject interface {
 type CreateProduct201JSONResponse Product
 
 func (response CreateProduct201JSONResponse) VisitCreateProductResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2452,6 +2546,7 @@ type CreateProductdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateProductdefaultApplicationProblemPlusJSONResponse) VisitCreateProductResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2473,6 +2568,7 @@ type GetProductRoleResponseObject interface {
 type GetProductRole200JSONResponse ProductRole
 
 func (response GetProductRole200JSONResponse) VisitGetProductRoleResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2489,6 +2585,7 @@ type GetProductRoledefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetProductRoledefaultApplicationProblemPlusJSONResponse) VisitGetProductRoleResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2510,6 +2607,7 @@ type ListReleasesResponseObject interface {
 type ListReleases200JSONResponse ReleaseList
 
 func (response ListReleases200JSONResponse) VisitListReleasesResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2526,6 +2624,7 @@ type ListReleasesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListReleasesdefaultApplicationProblemPlusJSONResponse) VisitListReleasesResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2547,6 +2646,7 @@ type CreateReleaseResponseObject interface {
 type CreateRelease201JSONResponse Release
 
 func (response CreateRelease201JSONResponse) VisitCreateReleaseResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2563,6 +2663,7 @@ type CreateReleasedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateReleasedefaultApplicationProblemPlusJSONResponse) VisitCreateReleaseResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2585,6 +2686,7 @@ type GetReleaseResponseObject interface {
 type GetRelease200JSONResponse Release
 
 func (response GetRelease200JSONResponse) VisitGetReleaseResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2601,6 +2703,7 @@ type GetReleasedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetReleasedefaultApplicationProblemPlusJSONResponse) VisitGetReleaseResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2623,6 +2726,7 @@ type YankReleaseResponseObject interface {
 type YankRelease200JSONResponse Release
 
 func (response YankRelease200JSONResponse) VisitYankReleaseResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2639,6 +2743,7 @@ type YankReleasedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response YankReleasedefaultApplicationProblemPlusJSONResponse) VisitYankReleaseResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2660,6 +2765,7 @@ type ListRolloutsResponseObject interface {
 type ListRollouts200JSONResponse RolloutList
 
 func (response ListRollouts200JSONResponse) VisitListRolloutsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2676,6 +2782,7 @@ type ListRolloutsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListRolloutsdefaultApplicationProblemPlusJSONResponse) VisitListRolloutsResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2698,6 +2805,7 @@ type CreateRolloutResponseObject interface {
 type CreateRollout201JSONResponse Rollout
 
 func (response CreateRollout201JSONResponse) VisitCreateRolloutResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2714,6 +2822,7 @@ type CreateRolloutdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateRolloutdefaultApplicationProblemPlusJSONResponse) VisitCreateRolloutResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2735,6 +2844,7 @@ type GetRolloutResponseObject interface {
 type GetRollout200JSONResponse Rollout
 
 func (response GetRollout200JSONResponse) VisitGetRolloutResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2751,6 +2861,7 @@ type GetRolloutdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetRolloutdefaultApplicationProblemPlusJSONResponse) VisitGetRolloutResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2773,6 +2884,7 @@ type ListRolloutDevicesResponseObject interface {
 type ListRolloutDevices200JSONResponse RolloutDeviceList
 
 func (response ListRolloutDevices200JSONResponse) VisitListRolloutDevicesResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2789,6 +2901,7 @@ type ListRolloutDevicesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListRolloutDevicesdefaultApplicationProblemPlusJSONResponse) VisitListRolloutDevicesResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2812,6 +2925,7 @@ type ActOnRolloutResponseObject interface {
 type ActOnRollout200JSONResponse Rollout
 
 func (response ActOnRollout200JSONResponse) VisitActOnRolloutResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2828,6 +2942,7 @@ type ActOnRolloutdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ActOnRolloutdefaultApplicationProblemPlusJSONResponse) VisitActOnRolloutResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2838,7 +2953,8 @@ func (response ActOnRolloutdefaultApplicationProblemPlusJSONResponse) VisitActOn
 	return err
 }
 
-type SignOutRequestObject struct{}
+type SignOutRequestObject struct {
+}
 
 type SignOutResponseObject interface {
 	VisitSignOutResponse(w http.ResponseWriter) error
@@ -2866,6 +2982,7 @@ type SignOutdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response SignOutdefaultApplicationProblemPlusJSONResponse) VisitSignOutResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2876,7 +2993,8 @@ func (response SignOutdefaultApplicationProblemPlusJSONResponse) VisitSignOutRes
 	return err
 }
 
-type GetSessionRequestObject struct{}
+type GetSessionRequestObject struct {
+}
 
 type GetSessionResponseObject interface {
 	VisitGetSessionResponse(w http.ResponseWriter) error
@@ -2885,6 +3003,7 @@ type GetSessionResponseObject interface {
 type GetSession200JSONResponse Session
 
 func (response GetSession200JSONResponse) VisitGetSessionResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2901,6 +3020,7 @@ type GetSessiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetSessiondefaultApplicationProblemPlusJSONResponse) VisitGetSessionResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2929,6 +3049,7 @@ type SignIn200JSONResponse struct {
 }
 
 func (response SignIn200JSONResponse) VisitSignInResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2948,6 +3069,7 @@ type SignIndefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response SignIndefaultApplicationProblemPlusJSONResponse) VisitSignInResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -2958,7 +3080,8 @@ func (response SignIndefaultApplicationProblemPlusJSONResponse) VisitSignInRespo
 	return err
 }
 
-type ListTokensRequestObject struct{}
+type ListTokensRequestObject struct {
+}
 
 type ListTokensResponseObject interface {
 	VisitListTokensResponse(w http.ResponseWriter) error
@@ -2969,6 +3092,7 @@ type ListTokens200JSONResponse struct {
 }
 
 func (response ListTokens200JSONResponse) VisitListTokensResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -2985,6 +3109,7 @@ type ListTokensdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListTokensdefaultApplicationProblemPlusJSONResponse) VisitListTokensResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3006,6 +3131,7 @@ type CreateTokenResponseObject interface {
 type CreateToken201JSONResponse CreatedToken
 
 func (response CreateToken201JSONResponse) VisitCreateTokenResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -3022,6 +3148,7 @@ type CreateTokendefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateTokendefaultApplicationProblemPlusJSONResponse) VisitCreateTokenResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3040,7 +3167,8 @@ type RevokeTokenResponseObject interface {
 	VisitRevokeTokenResponse(w http.ResponseWriter) error
 }
 
-type RevokeToken204Response struct{}
+type RevokeToken204Response struct {
+}
 
 func (response RevokeToken204Response) VisitRevokeTokenResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -3053,6 +3181,7 @@ type RevokeTokendefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RevokeTokendefaultApplicationProblemPlusJSONResponse) VisitRevokeTokenResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3074,6 +3203,7 @@ type CreateUploadResponseObject interface {
 type CreateUpload201JSONResponse Upload
 
 func (response CreateUpload201JSONResponse) VisitCreateUploadResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -3090,6 +3220,7 @@ type CreateUploaddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateUploaddefaultApplicationProblemPlusJSONResponse) VisitCreateUploadResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3108,7 +3239,8 @@ type DeleteUploadResponseObject interface {
 	VisitDeleteUploadResponse(w http.ResponseWriter) error
 }
 
-type DeleteUpload204Response struct{}
+type DeleteUpload204Response struct {
+}
 
 func (response DeleteUpload204Response) VisitDeleteUploadResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
@@ -3121,6 +3253,7 @@ type DeleteUploaddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DeleteUploaddefaultApplicationProblemPlusJSONResponse) VisitDeleteUploadResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3142,6 +3275,7 @@ type GetUploadResponseObject interface {
 type GetUpload200JSONResponse Upload
 
 func (response GetUpload200JSONResponse) VisitGetUploadResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -3158,6 +3292,7 @@ type GetUploaddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetUploaddefaultApplicationProblemPlusJSONResponse) VisitGetUploadResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3181,6 +3316,7 @@ type AppendUploadResponseObject interface {
 type AppendUpload200JSONResponse Upload
 
 func (response AppendUpload200JSONResponse) VisitAppendUploadResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
@@ -3197,6 +3333,7 @@ type AppendUploaddefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AppendUploaddefaultApplicationProblemPlusJSONResponse) VisitAppendUploadResponse(w http.ResponseWriter) error {
+
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
@@ -3319,10 +3456,8 @@ type StrictServerInterface interface {
 	AppendUpload(ctx context.Context, request AppendUploadRequestObject) (AppendUploadResponseObject, error)
 }
 
-type (
-	StrictHandlerFunc    func(ctx echo.Context, request any) (any, error)
-	StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
-)
+type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
+type StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
 
 func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareFunc) ServerInterface {
 	return &strictHandler{ssi: ssi, middlewares: middlewares}
@@ -4459,115 +4594,120 @@ func (sh *strictHandler) AppendUpload(ctx echo.Context, id ID, params AppendUplo
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D3rctu4ua+C4Wmn2XNoWc7tNPaPnWySzXrO7iYTZ7vTiXMsiPwkoiYBFgAtazOe6dP0wfokZ3AlKQES",
-	"Zcve7Wl/xRFBXL77DR+/JBmrakaBSpEcf0lqzHEFErj+32syByHVX4Qmx0mNZZGkCcUVJMeJKPDjZ8+T",
-	"NOHw14ZwyJNjyRtIE5EVUGH11u84zJLj5D8O20UOzVNxePbdS/X6zU2anL6OLEHyjdNX+Pp7oHNZJMfP",
-	"n6aJXNZ6X5ITOtcTv8dzOCO/gJ/+rw3wZTt/jedwIdSA7rQ5zHBTyuT42ThVa5CqqZLjx2P1P0LN/478",
-	"coRKmAP3631kl0A3Lij1iMhBHj97HjwJZ3mTyR/1NEFY1WbE3QD2J+CCMLphmSsz4i7L3Kh3Rc2oAE1l",
-	"7zmbllCpPzNGJVBNcbiuS5JhSRg9rM2I//qLYBq0wyjMzatXzEFknNRquuQ4OZUoJzmiTKIC1zXQkT6+",
-	"fVNN/HLKuDTU0H3xYwGIs7JkjURCslogIgWUM7QogKIpkwUqSUWkQJgD4oCzAvJRkir01MAlMUeeYVI2",
-	"HC5q4Jk9r6e6o/Hqbt/NkCwA5XBFMhCIUMRqoEhIPAehJvdEetQj0vE6kaZuadFfcytp25/Y9C+QSTXP",
-	"yyYn8g2VfKnlRu94ODM7X4XeecKhBCxglHHAEs6TZI08UvU24+rl9ScaUjPGK/VXkmMJB5JUEJolB4lJ",
-	"GZyG5MGfRWMOt7btnwssEZFogQXKGQUk2TE6TyCfw8F8cXg0OhqNz5NREuKolks+GXGGFYuaI6YOUO3a",
-	"n2OQ/p4YQdwHNJFQ9f/YxBAdlLUYxZxj/X8K1/KiI6DWQbR6HL1maMffLKUjsD4cgYMm5RILiZpaIVCg",
-	"DFeAZpxVKRJNVUGO2BVwR+7rzKNQ0KMDQuXzp0mI2Bknc0IHDq7Bqr0BYzk0AvKBgwXwq8GDJZO4HDR2",
-	"BR12S+4c/vAhBL0qGnp5+loEKCofTk9OhWsBdGreOBqPx+NV4lrjgzDZvHJLrG+rwDQvQUsFoEpKfUpE",
-	"ybr80mFvmsP1hTVPBh/BvmWthQGIolZJrsuRHVcevOYKGPUGUg8aO1HaGmadI61AJQz9xhqBfa59bdXO",
-	"dKk0jmzEiWZh8zcIhPMcNTWSDGnSDfHrgpYM5wo8Lbw6kITrrGxyyMNPlcKKPSNUSFyW0ZlroPFla86u",
-	"og85TBmT0ceiyTKA6J49E68/WmASm3YFv2aS9hDtu2kPpj0wdHfeHrG7YQ/RDuCD9KBVdO7t2T5SM1ZV",
-	"mOZhC8k+VDTBG4qUZhmFdLSAjENA4X6nXy6I0FTlTR/EuP5fDVwwOkKnEhGhjbhLqMMreFW2iRXNEdfB",
-	"b810s8kQiF5DRoS1dFYsoB0slekyKEYkXMvtSlibE1PlYujx4V0q4AX2mOcchAhbWnlFhDuak7g4y6CW",
-	"Vsc4muSg1unRUGeauZXma0+AKjMa8otdIDXnrKn7+mkdbCtmTYF5vsAcdrEESzyF0sGIKKLE5fse7GLL",
-	"tlBXJs6FAAiYwS+nAqg0LoOiXjUKLUFT8DBAUCDzYsq4CMsYRktCuyeeMlYCplrqFVjAVtdJD1Kk1lBq",
-	"pdWm8R/ssJs0MVbdthd+MqOUPCyW6xB6RwEpGAHNlMGIJRJ4KdBC/dWRB0TZ44TOlWBYeCNdeV8zxgfa",
-	"454+PNo9nXXZwAO1T7othBxkzYnifBg25LG4YLN1OHC4Inb5ARbJbt6AFQu38gQ6Gi5sLGicVVhmhcbX",
-	"jJQSuhiJ6Tyz89TrPgOXEDTfKN0VFr7Wc4gpdmyjCJuJw45L/WyhTXxrnOkdtwDXuKpLiDiaysFkfY9f",
-	"YJIH1dt+D0OgzN9wbpzv1fNEvemZem37Fsww75eHNvDWCo4AUKpGSFSwMkdTmDHrRSo6NVEQHRAJuIq4",
-	"VhaQI1Qb7JjhUkAaEI2C4csLARmjeT88sjWooq0rIYLxnBfjaIBmYKjlrRJHO9JY1DupOWGcyGXEroUS",
-	"IuGXsPfhX+jMvJnMvgNcyiJ0HJwrCRvEwJNxF4p/fP50Gxw1JUxhJ2MhBPsfAXLxZ9aEPOXglJfEWMXe",
-	"aHIkqFRN2bOeDgyYtCFeE74MmlDDzEC9amo0WtQQ/BEWH0z8LWjPd9IAgxRI665vMbv6/Pwjk2hBZIEE",
-	"mVMTHPXLbY4cr6/igt4DXjWrbfXK9SgHJW3OKDdr/RSnuRLSWLk6dQkSkBl4okyQKWSs0kpQu0JmDcQZ",
-	"kzMRFOMuqD4kRN/FehvzdzPE0G5C1gG7w4W5N8YN9SBnf/f4MsFlGTpR4Zl808RWFPQRuY45HecO2Rp6",
-	"E8foyCrKVEGcomdj9Hv759F4jH7fo7CNyFcL9cNZj8frRNfB1tpeF4TmbLFtoZ/NqFujM+KTG1EDIWXX",
-	"h5yxYI+9faFsZmUyI+x86ySkH1dFm5lGmcY1cKyUQEiA3cKZCu92Tq6A9iMCXXZqIUSZsSM6vHT0+I8h",
-	"mZCxOkRZ/jxDCUfNE5JPUpZ9dRakX4xyvNTw10dN0Yux+kV7McjtpZfneXL07Mnz8XYd2IjQ8RxAC7ZA",
-	"FaZLB8wThLVneqzlM2ukyWWhhkpSKsGm1ZRNOW22YdZ0U4iS310BvyKwCCeQruDCZtqGqyQn5wKo8B7W",
-	"0KCMTWFsWs7kOW7SLaaYMiEulsaGCNi23mPtsd+g83rrJHDgtSBA1zZSruoQnuzGNFfRZ4XUcOzY7LIO",
-	"NAetr15gS+OrBW3HAW8B2tmEP1S6Rj0OmyEafO/CIU6okbxUa2QFZJdbY61tQDYcdc1YVRFpjD4OVwq8",
-	"drT6uxuMDUnOTmI85o0FyMkktCFHmOY2YsJQzuJRWFAu33AsdtzEENXNZgJiiXMyLyQyI7T1RK3VNBoW",
-	"31DkAUJexPK3OiMRIV4iS9jgAqxu90ziaQnH6DxxxQfikDJ5MGMNzc8T9I+//X1reEk/dUv77QWJsLV+",
-	"VqxyE4PfKUh6CcsdQ6TxTBaZu+ifz7oBv9LJJjabaXZcI9w0uT5Qow+uMFczC/Wasau/WZ65180Pb0oB",
-	"iwI4JJ9j/qXdgj1X2gXJBlB+YGXAyalA4hxLHMC33g76+NO3SGI+BymQG3yCoKrlsht4mBEuJHK1DF3i",
-	"VYImHLC9lheZEnwmiblrrs/vfGWqCAjmLrDfP+X7EhOKtDB0ISZS4bkNsWIOKGuklhtCMh4qXNkh937r",
-	"RLZew70fOuCDObG7ICy9FbO6dyI5oI5dsZIhWzHddJ6NSETZYhTcHLi43rqr1vHUh8uMTQ5b3SHALQVa",
-	"ZlwvaR6sfaowJTMQkTSiZl4Lw+FHcHn3jQalITVdRGhVTM9amDaktIZB3UxLIop+hnWJ6WVEu8fdyK1u",
-	"odtIB9Q++9+hwh55bWCkfdQWdUIm91hY1EXHOvcXDb0M+VlESEIzicyAMH9QWFzEJlAyQgEZ8r7sNOON",
-	"8FT/51AzQSTjy7a6sA1ZDzRyarwMR5w6wnvgVEaIB/KPZYnyPlBSHagyhxw0+yqN2l37RXsQTR1ugjjd",
-	"T2xqLxm03by+zFfMbNYwetR9KQhTgbBL2s/WLAQ4FWi+4/bAZeGGb6BN3AV20K1OHeaN2AxcYC4frRya",
-	"9t8ahAy7NW0xriIyzio0HiXHtCnLMFO6aObwmOSfCCyCGmxVHXWS0dhWA7oAta49Vcyyszrybu7FzJgQ",
-	"AadT9uDwB4HmWEI/F+89CJMrS0y+Te3KZUhC29peHsAo0i6EMn+ExDQXAzP/Ib1qaKbVrw6tFmue5zuU",
-	"6qRGlxnjajj1gY1YmYCVh7GqnV0DU7tWQVekLMnG0NAQ23/1UNFEtbJbaAbDJU6EEQ+OnIOmSK6TFI5o",
-	"Rhcq2MJ7alSQeDqEEfPqe4jcUvax9+qOPhXdtchjb1Ubdlt7sTjjsd59WpxtAdSqr7mLb7hRtXjXZ/1R",
-	"ycLvDHYeVqqk24PZ+mN950tK4IqJ/vfT+OAFPph9/vL86c3vQtxnMh1djQPYBDeN+Z8mNurqI7e2iooG",
-	"pfsZiHAJj8007GSLxMNYPs1zl2xOJD5l5g5CuJdLXg9GWZe2d8BY/IizMmJ9WMr6gzDlMB9/+hapwWkn",
-	"vb5l9tVQk9uXXTV4tLAQfnONM1kuXQmTrYZRvkVDTVzJZ5oAZ4UV08pHEr16J+tfMQqilerrwSg9rQbl",
-	"xiRYJ4gyPDgwH1DE+NaWMHaqfu5W6NMae2Fxs4Ovscv+HeOsXtZyefXzJEXnybMx+n34wpbSs+FiU6Yz",
-	"ETtxcY2VD7rTKwtMZbwUEYtLyJURmqKsqZoSS3IFo8HXK/Tk9owWrN4KjLCGNS2ciHzQ+v0WKtuLBNbx",
-	"dQ8e6m0k+cDSqnurP4hWFNyTajGJ+osSZjJeLW5T8tgk5YfU0ioSsYVhPXekg5KtIcKffDn3Pbkh9+Nv",
-	"7Fblvsk62+C58DZytd/orqskj6etf/JlaYOKEqOmUZuuHRJPvOVFNeMwmfC0XTB0pl55wG7Vrqa+PJDW",
-	"s9Wp1qIQobqhYfGfO+FzUznsz75irL/1HwhtpFJfMwkcjcfH4zH66eOrE4QpAtqrgxYSc4kWHNfCXJ2t",
-	"SE7JvAiYTGAkaGumPH3yYmtxs5p+x7dWvRA9hQ4wBoBgboI1nMjlmWJNK2EAc4NTza9aU5mf/ASFlLUJ",
-	"xLJL0nYssP/1PQsW+HpB6PxCgLvL4cRvTf4HlqZBAKEzFrBor4AvZUHovA3z51gUU4a5qbBQv0zsChN/",
-	"8y1nI6Tsf0SoKXbFyGweaY8UPZq8bGTBOPlFdzg4Rt+Yp//4298nXyHGz6l+y1SQqtOY5Sfv3519RIf2",
-	"IBMkQIoR0sUYpuPAh29foRdPn/03clULI/SRVNA+fPLkyQtFR8o/+MX+bnIK51R55cKkLLBEFRMSTXyL",
-	"jAnSGu4EKQMNTVZc7Ama4uwSYWHfsD/OGEcV4zA6p2+UwW8UNWEU6coAQ71KJ+rcJUCuuxtMrg/0j5Nj",
-	"pNxLdN6Mx08yl29PXQOG1F0Dss+1m2k9i6zAdA52FULP6eT6ADc5kRO9prl336JUckxKxCFjPDelWESO",
-	"zqmv3jhOfjYY9uV46OX70w6PHydHzt7FNUmOkyej8eiJjsPKQpPzoV5e/TU3AtfD4jRPjhMFe30/X7/T",
-	"NmH5FFZh7ZBD3+TkJh001t52/LzShePxeLyhA8dunTfajgWB3htvqORESWD9xJaphufzG+z08lCmcFVh",
-	"vtShZ6YzbYsCyxRRWICQpjhDy3c817UnYikkVEruWLrSaSGc68kOTWbqUN/zsnEeJgII+sEMeOUyWrYY",
-	"6RuWL/cGN38t/6YvQCVv4OYe8dVfdz3GUGJdC6cd8v3gjShh4HSyzaM+ckJH9xD4CuXMSohOXlXt5OsO",
-	"bq1MEAa7lsUSaipIuui22ekOxr+YuNuNRnkTwPj7RmrA7MyRtm2SYbEhVMIyCfJASA646mOtDd0QinUn",
-	"oWA3nc2E8jRU32bqe+6OSz2TjvhouKYIo1+EzNFMgQMtCiYA1Z26owJfgbnbnWswjdAHqAErh1cpASO4",
-	"9a1upXVHd8R1x2qMit3XvsL0QQRvGjdSle1m3FVvWkwbUsoDQgUieYpcrU7qwn4pshooRdppSJG/spoi",
-	"UzCbIp3U0jXFgZZU1nSO9G86Gj8O3UJZq01QBqirKMuRMbixOQu6wmUDseUFYJ4VyQ7to+5TcXVyNQFR",
-	"+Nr5DnfnGjtViqZLZO92WiqflWD8o5CysuR8+IXkN1Gafgsu7bMrRZ++Th4AvDEtYw63D+i+o+CvBHk7",
-	"un+fHFOxAC7QebIolrpUR19cJ3T+tW3ltA0f2rbLioBMUVR/VwzczrjoO3vbI1+rN2RoU5Z4qgxe09Nt",
-	"W2Rsxc2zCwY8vAc1Zx6KzM5AWnF9ghTkEIeKXYFQ2jBCQk5r2U3ot3vaK3d7X+H2Q9N8I26fvtTP/8UZ",
-	"/3uQCCMbZldqyHUn8R0j6DDEWGgPwoxZI46ZD/r5vzhmzgodu3aNfBp5ogs1MiWLZmrrupsHh1kjQIcf",
-	"GM0GMpGFfwxXcOUKwuehiylv1GOk5JVAE/PeJEUTa0XqP024Qf2pLanJCcqxxGjy5VyH18+T9Dwh5h9X",
-	"bnie3Ex0qI7oe8KT/5zY2iQTEsF0OVJr4Hw5MWUqNpCnPIAT9USAnJimJzoEAm0cCs+xoeI+lZ3pd9+Y",
-	"w65RmTa9CsC5NvWs7fU9FvJAv3Fw+jpmgj15fBsTTMK1NJAPujUBJ2ad+MyL+xHU/Ar4gc6jGHLwTWXM",
-	"DSnjdeQjNCH5RBEipghkliOHzxM06UFrgjiIpvLxWbJDxKHtYhR1Sd66BjR34vu7VNeYnhPbiiBidTPr",
-	"CDUn2gcyzUzeriMcleQKdDhzsB1tUODN6BxKMEmuPipe69/f2prAfQjugCv+QRsNe/HFzVQIG4/P0DjV",
-	"PdiokhyucW0jbAIkLlqNy2jhEpKsaTRmcntwpeuF6oK5NllOdWSYc6L4znqXPobrOpGYoG/U3WU8i7R7",
-	"jvSF2Z893m290ust0yka2d5qptOhZbuj3s/CuFd/bQPdCpew2LfRirtzww/4UrcMtLkA3MZBthJ+3cTt",
-	"Cd1IE4bFD0/V2H/HDzdhSfd6JBRhNMowmV47we4DhKm9Gm8tMsPwC1KWmtFXNO9tYoSs04YgFlDxrQru",
-	"kSv8GhHGcPvcTwQ+2Hgg1XHHgi3MNVfFHoiI4aaNjUpuNm7eu0G/onnjblzvz8Bxp9oHdtq5YpS9FooK",
-	"ep6mhev73pcB7q7GXDHJto5L+kJkdnEJgRsckD9+9uzoRYqePDZ5gdREjC9hiQoocwT+Zviu9at6e7fT",
-	"cEd742VPX+uE8gPOYW/qDbtEwAj97AvEDOA1LI1hxHVRCL4EYfm7zIW5J2Fu16uh26WoW8lUjMXlqRMC",
-	"h1/sXzeHrnw5Jl67t/Z3TsN0Po1xr6GS7iYjIlqdcx+4/ai7G+p0tmg7E6jZXZbFgtbniXTxt1OR9m6C",
-	"0ZwOx56jhkoVhUv/fJNA/+AGPVwGLfhxFS/nfhO5pO7l6gC5OKDtx+8zc8VrIIZpj43V/BPTq2WSokm7",
-	"tYkmwIkhUh050V26Rug1swldHa7qZGGUzWYywS4F456dU7vLk3akzW6aMUwWwO3LROjme3RWEiX8Ojch",
-	"1KMK52AcRyJNHQFlEsE1ES3HGLF4Tiu81DzSK/sJ6dEP7R2Xe6j96DRnfGBd1Vu2TwLfwLyh6JG+DYlc",
-	"r4OvlFOlv4PyyPc8+GovZo+ZrbX1U/1ZkLZPEHrU0WdZI406U8gTelN6dPdWPuaA9N3QR1aMTnsqkfH2",
-	"B5oD/2q7Eux/wCauBN3bHSX4xRLzxsxtS2R30ILbpWn3Q08PIQWjCtP10NlP0rfTkmdXDRdC1OES08t4",
-	"YufPmF7+G193ydVRpjRWNzBpC762oHGVGzWe4rzYaSMYN2LabnH/9PWX3Vu2IdPDHnUvpoeda4Pp4QC7",
-	"s+P6wV8lDWWzVqy/nC8veEMfLLS7TZe728kPrMu7y0Y/XXdi7CkLMmUjFViZSIiYmnZbfKc/eKZL9/dV",
-	"Koi58k99/TbjZiMTu5OJzcgxtGCNbpyj6+d1tai5K2p6GnaelzCTiDUbKM7LCvNrUHN7qHWkxdYiqyh5",
-	"/sop/WE0sDeV65CpMWkuRtpvRc1hqBxYg/ugws1ejwNx25TTg/qovm1E66FuvEUTnUU2Ihn8qVXfxyI8",
-	"nf86xG/Db15rm3G/pZgfOxfPp1AQ6x4aSr49AX8xd0xuNlVsyXf0LkIkDX6h1X9TMv6BVn8zGTfWnxVN",
-	"ZdvJVUwLR9N863ME9fsII7cXK7d//nYtlnvz/0J+vlfwT20pia7pVtBHj3QnpZUvnLj7v664zUQrTKMl",
-	"7fxqjA1Xg3ilZKqnA0XblyNWG3FG5vRdI5NB2ULjfFs1bcqQ9OgzkAev/OW9DfVBd4f1t4zPwVUK6NPZ",
-	"m3W97JY997bsobFdY4bBmb9neG806paIlU6Zx/u6Y4UrdJq2/aQrvESnKGdfxyA3zMhXVHFK95aW8q1+",
-	"touT9c/8/doVERvwaZnH1Pw9KO/YO7nJ8afPPYXJcQ4I25usJn28I0s5+gzY4prbtBDS82+2AD+aIb9i",
-	"ItmZe/tKI5sT7YNx31DOygps4x1/b9VANfX6xJTQmY9citE2jjatnLb47R/tlzPvybV2n+t8UMe69zXU",
-	"+8/qaiyN0KkUFjWICCQKtqCmNGa1OjrIZWaSAI9ZLLZMtrUS8gNcsUuP2HurhFSL5PsGI1owLosShBgI",
-	"Ma73EYOYSUWIuF1vSMV26LjHoovHz54Fm2FHmnTs8MUWPcevXUJhARjLSu2DSr6BOdFfFLLpJUxNP/wT",
-	"nQ/S5rXJNurYxvuXH199d9diM0s9A0uPPRHdE8e95qyu98Nxaqr+Fz1uC6a4Yb1XcIwfgFKVLe4AsodS",
-	"SbZAM8yVKiDya/SWIUZNznNi2upMUoRLweydhE6ic4GF8jJdKHd7dsyjInLH8WVdA83vgI9IKMq2B9oU",
-	"vIgLtlAE7bdSQ/vPR20Gxa5WQ3ZozATk9SdZpyZhZ1b9g0BsQU/Q0/ELJKEsbfcG89UfqmP5bpI7idG+",
-	"b9J2Cvr0WZGVawb06bNCvmEAQ5YNL5Pj5BDX5PDqSIsEu4Uv7W1064al/idTI975wW+3+5sLtXR+s5Wy",
-	"N59v/i8AAP//",
+	"7D3rctu4ua+C4Wmn2XNoWc7tNPaPnWySzXrO7iaTeLvTiXMsSPwkoqYAFgAtazOe6dP0wfokZ/DhQlIC",
+	"JcqWvdvT/oojgrh89xs+fkkmYl4KDlyr5PhLUlJJ56BB4v9esxkobf5iPDlOSqrzJE04nUNynKicPn72",
+	"PEkTCX+tmIQsOdaygjRRkxzm1Lz1OwnT5Dj5j8N6kUP7VB1+/O6lef3mJk1OX3cswbKN08/p9ffAZzpP",
+	"jp8/TRO9LHFfWjI+w4nf0xl8ZL9AmP6vFchlPX9JZ3ChzIDmtBlMaVXo5PjZMDVrsHk1T44fD83/GLf/",
+	"OwrLMa5hBjKsdyYugW9cUOOIjoM8fvY8ehIpsmqif8RporAq7Yi7AexPIBUTfMMyV3bEXZa5Me+qUnAF",
+	"SGXvpRgXMDd/TgTXwJHiaFkWbEI1E/ywtCP+6y9KIGj7UZifF1fMQE0kK810yXFyqknGMsKFJjktS+AD",
+	"PL5700z8ciykttTQfPEsByJFUYhKE6VFqQjTCoopWeTAyVjonBRszrQiVAKRQCc5ZIMkNegpQWpmjzyl",
+	"rKgkXJQgJ+68geqOhqu7fTclOgeSwRWbgCKME1ECJ0rTGSgzeSDSoxaRDteJNPVLq/aaW0nb/STGf4GJ",
+	"NvO8rDKm33Atlyg3WsejE7vzVeidJxIKoAoGEwlUw3mSrJFHat4W0ry8/gQhNRVybv5KMqrhQLM5xGbJ",
+	"QFNWRKdhWfRnVdnDrW3755xqwjRZUEUywYFocUzOE8hmcDBbHB4NjgbD82SQxDiq5pJPVpxRw6L2iKkH",
+	"VL325y5If8+sIG4DmmmYt//YxBANlNUYpVJS/D+Ha33REFDrIFo9Dq4Z2/E3S+0JrA1HkICkXFClSVUa",
+	"BCoyoXMgUynmKVHVfA4ZEVcgPbmvM49BQYsOGNfPnyYxYheSzRjvObgEp/Z6jJVQKch6DlYgr3oP1kLT",
+	"otfYFXS4LflzhMPHEPQqr/jl6WsVoaisPz15FY4C6NS+cTQcDoerxLXGB3GyeeWXWN9WTnlWAEoF4EZK",
+	"fUpUIZr80mBvnsH1hTNPeh/BveWshR6I4k5JrsuRHVfuveYKGHEDaQCNmyitDbPGkVagEod+5YzANte+",
+	"dmpnvDQaR1fqBFnY/g2K0CwjVUm0IEi6MX5d8ELQzICnhlcDknA9KaoMsvhTo7C6njGuNC2KzplL4N3L",
+	"llJcdT6UMBZCdz5W1WQC0LnnwMTrjxaUdU27gl87SX2I+t20BdMWGJo7r4/Y3HCAaAPwUXpAFZ0Fe7aN",
+	"1ImYzynP4haSe2hoQlacGM0yiOloBRMJEYX7Hb6cM4VUFUwfIiT+rwSpBB+QU02YQiPuEsr4CkGVbWJF",
+	"e8R18Dsz3W4yBqLXMGHKWTorFtAOlsp4GRUjGq71diWM5sTYuBg4Pr5LA7zIHrNMglJxSyubM+WP5iUu",
+	"nUyg1E7HeJqUYNZp0VBjmpmT5mtPgBszGrKLXSA1k6Iq2/ppHWwrZk1OZbagEnaxBAs6hsLDiBmipMX7",
+	"Fuy6lq2hbkycCwUQMYNfjhVwbV0GQ71mFFkCUnA/QHBgs3wspIrLGMELxpsnHgtRAOUo9XKqYKvrhIMM",
+	"qVWcO2m1afwHN+wmTaxVt+2Fn+woIw/z5TqE3nEgBkbAJ8ZgpJooulRkYf5qyANm7HHGZ0YwLIKRbryv",
+	"qZA97fFAHwHtgc6abBCA2ibdGkIesvZE3XwYN+SpuhDTdThIuGJu+R4WyW7egBMLt/IEGhoubiwgzuZU",
+	"T3LE15QVGpoY6dJ5dudp0H0WLjFovjG6Ky58nefQpdipiyJsJg43Lg2zxTbxrXWmd9wCXNN5WUCHo2kc",
+	"TNH2+BVlWVS97fcwDIrsjZTW+V49T6c3PTWvbd+CHRb88tgG3jrBEQHKvFKa5KLIyBimwnmRhk5tFAQD",
+	"IhFXkZbGAvKE6oIdU1ooSCOiUQl6eaFgInjWDo9sDaqgdaVUNJ7zYtgZoOkZanlrxNGONNbpnZSSCcn0",
+	"ssOuhQI6wi9x7yO80Jh5M5l9B7TQeew4NDMSNoqBJ8MmFP/4/Ok2OCIljGEnYyEG+x8BMvVnUcU85eiU",
+	"l8xaxcFo8iRoVE3Rsp4OLJjQEC+ZXEZNqH5mIK6aWo3WaQj+CIsPNv4WtecbaYBeCqR217eYXW1+/lFo",
+	"smA6J4rNuA2OhuU2R47XV/FB7x6v2tW2euU4ykMJzRnjZq2f4jQzQpoaV6csQAOxA0+MCTKGiZijEkRX",
+	"yK5BpBB6qqJi3AfV+4Tom1ivY/5+hi6025B1xO7wYe6NcUMc5O3vFl8mtChiJ8oDk2+a2ImCNiLXMYdx",
+	"7pitgZs4JkdOUaYG4pw8G5Lfuz+PhkPy+xaFbUS+Wagdzno8XCe6BrbW9rpgPBOLbQv9bEfdGp0dPrkV",
+	"NRBTdm3IWQv2ONgXxmY2JjOh3rdOYvpxVbTZaYxpXIKkRgnEBNgtnKn4bmfsCng7ItBkpxpCXFg7osFL",
+	"R4//GJMJE1HGKCucpy/hmHli8knroq3OovRLSUaXCH88akpeDM0v6MUQv5dWnufJ0bMnz4fbdWClYsfz",
+	"AM3FgswpX3pgnhCKnukxymdRaZvLIhXXrDCCDdWUSzlttmHWdFOMkt9dgbxisIgnkK7gwmXa+qskL+ci",
+	"qAgeVt+gjEthbFrO5jlu0i2mmDEhLpbWhojYtsFjbbFfr/MG6yRy4LUgQNM2Mq5qH55sxjRX0eeEVH/s",
+	"uOwyBpqj1lcrsIX4qkHbcMBrgDY2EQ6VrlGPx2aMBt8bHzXGJN+JBZlSSUo7ABNU6JsBlQUDSVwqk1AJ",
+	"KaE8C9GJJZkIpQ1X49bXvZKxs8DWA6fuNNZ99tLZGBO4/GAjoa7EmIrCGChMn9h9+d2QKdjzGKfKbFOL",
+	"egGUrGZ3g34Bh0le8UsVOwrVdlaqPAAH0RkajLMO/qZswkCy3x7hYhGfD7z7uspnSyO/bOAbbTSmiJYM",
+	"MkJnlHFCpxpk7VSW1dgXHww2ByLXMvUWJhaDVHp4Z0SLGeg8HgTx2ZkOXBrKwAEGnJRkbDoFCRw9h21Y",
+	"SpNFzia5OW9JpTY0gasMkmNeFYU1vWY+DrylnMKOsyaZVbHeFKgzE+OKFSE0TLNlnW/4vM2cHdv4mZ28",
+	"sTFP5G0wNcJ0jg6j/O3DnX6nLCsAX4HJ5dZcSn2seFZlIuZzpq1TJ+HKsLgbbf5uJltillGj8KUr2hJR",
+	"F7ZgxVBukDmCZKI7y4I80V9KN8JAMa0ynSroKoxhs9xQmBmB3hF3XlFPcWJoAZS+6KrPwIxjh3JiuoAN",
+	"Lv7qdj9qOi7gmJwnvrhIHXKhD6ai4tl5Qv7xt79vDR/jU7902F6UCGvvZsXrtjm2nZIgl7DcMQXSnalm",
+	"Mx/dD1l1kFcoNsR0iup2jXDT5PrAjD64otLMrMxr1m/+ZvnRv25/eFMoWOQgIfncFT9yW3DnSpsg2QDK",
+	"D6KIBDHmoGlGNY3gG7dDzn76lmgqZ6AV8YNPCMxLvWwGFqdMKu0VfIt4jeiJJ2Su9cXEGDa2SGHXXH7Y",
+	"+cpUHSAIArt9SrRHDecthLw8cSalO0ZKysJourEfYw7K5nQGta6aVBqlitJCxsrWdqi8uXUZC67h348d",
+	"/8FCWLugM70VK/t3OjLAuxlHTPcwi9YDNY04XX+JUnZZzd8aK3LFQlYp0blQjs7Q6GzuG5ltQM6M4WyI",
+	"cE4zY+44Y29yabQ8z5yF1jDMTsIslQKX/lMEbQ4kYjS8yCIXBXijTBgDbMEsT/ciEO8ebI49RoLst7Cp",
+	"QtlQtPpzTjmbguoopEDx5uioPxp95dFGl9oiEcuoY5Zfw95D5Ki8XWOypPyyw/7pDqRtDYxFrURX6dTg",
+	"xBaLbRAm+6iubASN77G0somOdQnY4Y+9ZkozPtGOD+IygsPiomsCIycNkCFr64+ms2P+L6EUimkhl3V9",
+	"dZ2062kGlnQZj7m/rxVYz6msIot7x1kbKCmG6u0he82+SqNu12HRFkQ3+ih7is7vpYZgt7jXJNQMbtay",
+	"OOq+lKStwdql8MFVbUU4FXi24/bA1yH030BduhDZQbM+v5+/5moQInOFfE3fwqetaZi441dfRzBEZkyA",
+	"oYsvxJnS53P6Z2X+xGAR1WCr6qhRjkNdPbRP0WH1vWGWndVRCARcTOPRJSf+ajj8QZEZ1dCuRgo+lq0W",
+	"SGzFgdmVzxHHtrW9QEpwgk6WMQGVpjxTPWufYnrV0kytXz1aHdYCzzcotY7P1MzYrYbTENrtKpRy8rCr",
+	"bnHX0Pyu90DmrCjYxuB4H/9n9VCdpTrGbuET6C9xOhjx4Mi7sIbkGmUxHZrRB1O28J4ZFSWeBmF0xT1a",
+	"iNxS+Lb3+rY2Fd21zG1vdWtuW3uxOLuzXfu0OOsS0FV/exf/eKNqCa7P+qNCxN/p7Tys3BOpD+ZuYOCt",
+	"V61BGib630/Dgxf0YPr5y/OnN7+LcZ/N9TY1DlAb/rXmf5q4vFPIXbk6Uh6V7h9BxYsYXa51J1ukO9AX",
+	"Et13yWd3RPDs3FEIt6pp1sN1zqVtHbArwiZF0WF9OMr6g7K5m7OfviVmcNooMNoy+2owzu/LrRo9WlwI",
+	"v7mmE10sfRGnqwc0vkXFbWwt5NqBTnInpo2PpFoVn86/EhxULdXXA3I4LYJyYxlAI5DUPzgw61HG/dYV",
+	"cTfqHu9W6lgbe3Fxs4Ovscv+PeOsXlf1lUXnSUrOk2dD8vv4lVWjZ+Pl9gJzNTtxcUmND7rTKwvKdXcx",
+	"NlWXkBkjNCWTal4VVLMrGPS+YIaTuzM6sAYrsIM1nGnhReSD3mCqobK9TGodX/fgod5GkvcsLr23CqzO",
+	"mqp7Ui22VOmigKnuvi/jipKoLUvqc5vAkIgrjW25Iw2UbA0R/hQutNyTG3I//sZu93w2WWcbPBdZR672",
+	"G931d2m6C3d+CoW5vcqyO02jOqHdJ554y6u61mGy4Wm3YOxMrQKp3er97Q2bSOLT1ec7i0LFKif7xX/u",
+	"hM9NFwJ+DjWz7a3/wHiljfrCzM9weDwckp/OXp0Qygnw1k0QpanUZCFpqWzzgDnLOJvlEZMJrAStzZSn",
+	"T15svd5hpt/xrVUvBKfAAGMECPYubCWZXn40rOkkDFBpcYr8iprK/hQmyLUubSBWXLK6Z4v7b+jasqDX",
+	"C8ZnFwr8bTYvfkv2P7C0LVIYn4qIRXsFcqlzxmd1mD+jKh8LKm0Nivll5FYYhbu/mRgQY/8Txm25PyV2",
+	"8wQ9UvJo9LLSuZDsF8zmHZNv7NN//O3vo6+IkOcc37I19OY0dvnR+3cfz8ihO8iIKNBqQLBcxfZc+fDt",
+	"K/Li6bP/Jr6uY0DO2Bzqh0+ePHlh6Mj4B7+4321O4Zwbr1zZlIVPVY5Ck6ARQQ13QoyBRkYrLvYIk5WE",
+	"KveG+3EqJJkLCYNz/sYY/FZRM8EJ1k5Y6jU6EfO3ABn2dxldH+CPo2NMaJLzajh8MqlT+U7upr6ozz1H",
+	"N9N5FpOc8hm4VRg/56PrA1plTI9wTdt5pEaplpQVRMJEyMwWozI9OOehvuU4+dliOBQkk5fvTxs8fpwc",
+	"eXuXliw5Tp4MhoMnGIfVOZLzIS5v/ppZgRtgcZolx4mBPXYowXfqNlSf4iqsHnIY2jzdpL3Guvven1f6",
+	"ED0eDjf0INqt91DdsyXSfegN15IZCYxPXKF+fL6wwUY3I2MKz+dULjH0LDDTtsipTgmHBSjtMuoGdXSG",
+	"1TlqqTTMjdxxdIVpIZrhZIc2M3WIN11dnEeoCIJ+sANe+YyWK9f6RmTLvcEtNCa5aQtQLSu4uUd8tddd",
+	"jzEUFKsF0SHfD96YEQZeJ7s86iMvdLCLylckE05CNPKqZidfN3Driywsdh2LJdxW0TTR7bLTDYx/sXG3",
+	"G0R5FcH4+0ojYHbmSNc4zrJYHyoREw36QGkJdN7GWh26YZxiL7VoP7HNhPI0VgFoa5zujkucCSM+CNeU",
+	"UPKL0hmZGnCQBZa+NGuvcnoFtrtFhmAakA9QAjUOr1ECVnBjXwujdQd3xHXDauwUu69Djf2DCN6020g1",
+	"tpt1V4NpMa5YoQ8YV4RlKfH1SqkP+6W+aD4l6DSkJFzaT4m9MpASTGph0U+kKZ8znTs62B0NH8fu4a3V",
+	"Jrjiaqyqy4g1uKk9C7miRQVdyyugcpInOzTQu0/F1cjVRETha+873J1r3FQpGS+Ju93uqHxagPWPYsrK",
+	"kfPhF5bddNL0W/Bpn10p+vR18gDg7dIy/sLI3aH7jkO4FBns6HZHDcrVAqQi58kiX2KpDrbuYHz2tWtm",
+	"tw0frg4wIlMM1d8VA7czLtrO3vbI1+odQV4VBR0bg9d2tdwWGVtx89yCEQ/vQc2ZhyKzj6CduD4hBnJE",
+	"wlxcgTLasIOEvNZym8C3W9or83tf4fZD236o2z59ic//xRn/e9CEEhdmN2rI92cKPXN4P8Q4aPfCjF2j",
+	"GzMf8Pm/OGY+5lXjGp6o9AkWakyMLJqarYOtX55WCjD8IPikJxM5+HfhCq58UfwsdnXnjXlMjLxSZGTf",
+	"G6Vk5KxI/NOGG8yfaEmNTkhGNSWjL+cYXj9P0vOE2X98ueF5cjPCUB3DTgmj/xy52iQbEqF8OTBr0Gw5",
+	"smUqLpBnPIAT80SBHtm2TxgCgToOhVf2BiHr4ansI777xh52jcrQ9MqBZmjqOdvre6r0Ab5xcPq6ywR7",
+	"8vg2JpiGa20hH3VrIk7MOvHZF/cjqOUVyAPMo1hyCG21bOm89TqyARmxbGQIkXICepIRj88TMmpBa0Qk",
+	"qGoe4rNsh4hDfX2y0yV56+/23Ynv71JdY7vubCuC6KqbWUeoPdE+kGlnCnYdk6RgV4DhzN52tEVBMKMz",
+	"KMAmudqoeI2/v3U1gfsQ3BFX/AMaDXvxxe1UhFqPz9I4xy6U3EgO37q7Ui4B0i1arcvo4BKTrGlnzOT2",
+	"4ErXC9WV8I0CveqYUCmZ4TvnXYYYru/FZIO+ne6ukJOOhvcdnbH2Z483m0+1ums1ika2N9tq9Kja7qi3",
+	"szD+1V/bQHfCJS72XbTi7tzwA73EpqkuF0DrOMhWwi+rbnsCb2FDv/jhqRn77/jhJixht1vGCSWDCWXj",
+	"ay/YQ4Awbd/ktAy/YEWBjL6ieW8TIxSNRixdAZXQrOUeuSKs0cEYfp/7icBHW6/YVh65WNiLwIY9CFP9",
+	"TRsXldxs3Lz3g35F88bfSd+fgeNPtQ/s1HN1UfZaKCrqedom1u9b30a5uxrzxSTbes7Z26oXlxC5wQHZ",
+	"42fPjl6k5MljmxdIbcT4EpYkhyIjEO7O71q/itu7nYY72hsvB/paJ5QfaAZ7U2/UJwIG5OdQIGYBj7C0",
+	"hpHEohB6Ccrxd5Epe0/C9h8wQ7dLUb+SrRjrlqdeCBx+cX/dHPry5S7x2uxrsHMapvFxoHsNlTQ32SGi",
+	"zTn3gdszbMWD6WxV924ws/ssiwNtyBNh8bdXke5ugtWcHseBo/pKFYPL8HyTQP/gBz1cBi36eakg534T",
+	"uaTm5eoIuXig7cfv860Gumog+mmPjdX8I9vNZpSSUb21ERLgyBIpRk6wT+GAvBYuoWs7TNVZGGOz2Uyw",
+	"T8H4Z+fc7fKkHulbguEYbGDgXmYK24/yacEmtn9CYAmmbBcFdByZtnUEXGgC10zVHGPF4jmf0yXySKvs",
+	"J6ZHP9R3XO6h9qPRnvaBdVVr2ZWWKjCrOHmEtyGJ73XwlXGq8EtQj0LPg6/2YvbY2ZpdW/A6beikRB41",
+	"9Nmk0ladGeQp3BSOXm1BhndDHzkxOm6pRCHrH3gG8qvtSrD9Ca9uJejfbijBL46YN2ZuayK7gxbcLk2b",
+	"n7p7CCnYqTB9l6H9JH0bTYt21XAxRB0uKb/sTuz8mfLLf+PrLrk6LozGagYmXcHXFjSuciPiqZsXG41U",
+	"u42Yul/mP339ZfOWbcz0cEfdi+nh5tpgenjA7uy4fghXSWPZrBXrL5PLC1nxBwvtbtPl/nbyA+vy5rKd",
+	"H+88sfaUA5mxkXJqTCTCbE27K77DTz5i6f6+SgWpNP5pqN8W0m5k5HYychk5QRaiwsY5WD+P1aL2rqjt",
+	"+th4XsBUE1FtoLggK+yvUc0doNaQFluLrDrJ81dO6fejgb2pXI9MxKS9GOm+ljeDvnJgDe69CjdbPQ7U",
+	"bVNOD+qjhrYRtYe68RZN5yy6Uknvj02HPhbx6cL3cX4bfvNa24z7LcU8a1w8H0POnHtoKfn2BPzF3jG5",
+	"2VSxpd/xuwiRNPqN6vBV3e5PVIebybRy/qyq5q6d3FygcLTNtz53oH4fYeT6YuX2D4CvxXJv/l/Iz/cG",
+	"/qkrJcGabgN98gg7Ka1848nf//XFbTZaYRstofOLGOuvBulKyVRLB6q6L0dXbcRHNuPvKp30yhZa59up",
+	"aVuGhKM/gj54FS7vbagPujusvxVyBr5SAE/nbta1slvu3Nuyh9Z27TIMPoZ7hvdGo36JrtIp+3hfd6zo",
+	"nJw2uvzP6ZKckkx83QW5fka+oYpTvre0VGj1s12crH/o9NeuiNiAT8c8tubvQXnH3clNjj99bilMSTMg",
+	"1N1ktenjHVnK02fEFkduQyGE82+2AM/skF8xkezNvX2lke2J9sG4b7gUxRxc451wb9VCNQ36xJbQ2c/8",
+	"qsE2jratnLb47Wfu28H35Fr7DxY/qGPd+h70/Wd1EUsDcqqVQw1hiqhcLLgtjVmtjo5ymZ0kwmMOizWT",
+	"ba2E/ABX4jIg9t4qIc0i2b7BSBZC6rwApXpCTOI+uiBmUxGq2663pOI6dNxj0cXjZ8+izbA7mnTs8M0q",
+	"nOPXLqFwAOzKSu2DSr6BGcNvqrn0EuX2mwAnmA9C89pmGzG28f7l2avv7lps5qinZ+lxIKJ74rjXUpTl",
+	"fjjOTNX+5sltwdRtWO8VHMMHoFRji3uA7KFU0n2UiynC9NfkrSCC25znyLbVGaWEFko0vufkEp0LqoyX",
+	"6UO527NjARUddxxfliXw7A746AhFufZAm4IX3YItFkH7rdTQ/vNRm0Wxr9XQDRqzAXn8KPXYJuzsqn9Q",
+	"RCz4CXk6fEE0FIXr3mC/i8Qxlu8nuZMYbfsmdaegT58NWflmQJ8+G+RbBrBkWckiOU4OackOr45QJLgt",
+	"fKlvozs3LA0/2Rrxxg9hu83ffKil8ZurlL35fPN/AQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

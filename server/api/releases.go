@@ -144,6 +144,20 @@ func releaseView(r *release.Release, running map[versionKey]int) Release {
 		})
 	}
 	v.Components = &components
+	patches := make([]Patches, 0, len(r.Patches))
+	for _, p := range r.Patches {
+		one := Patches{
+			Base: p.Base, State: PatchesState(p.State), Error: optional(p.Error),
+			Progress: Progress{Done: p.Progress.Done, Total: p.Progress.Total},
+			Bytes:    p.Bytes, IndexBytes: p.Index, Groups: p.Groups, Chunks: p.Chunks,
+		}
+		if running != nil {
+			n := running[versionKey{r.Product, p.Base}]
+			one.Devices = &n
+		}
+		patches = append(patches, one)
+	}
+	v.Patches = &patches
 	return v
 }
 

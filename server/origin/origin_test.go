@@ -301,7 +301,7 @@ func TestRepository(t *testing.T) {
 		"targets/gw/1.0.0/" + id + ".release.json":       "public, max-age=31536000, immutable",
 		"targets/gw/1.0.0/release.json":                  "no-cache",
 		"chunks/abab/" + id + ".cacnk":                   "public, max-age=31536000, immutable",
-		"patches/" + id + ".pack":                        "no-cache",
+		"patches/" + id + "/" + id + ".pack":             "public, max-age=3600",
 		"metadata/12.snapshot.json":                      "public, max-age=31536000, immutable",
 		"targets/gw/1.0.0+build_7/" + id + ".root.caibx": "public, max-age=31536000, immutable",
 	}
@@ -349,6 +349,34 @@ func TestRepository(t *testing.T) {
 			got := p.server.Served()[fmt.Sprintf("d-%t", http2)]
 			return got >= want && got < want+100 // the sentence that says 416
 		})
+	}
+}
+
+// A pack that was made anew under the same name is another one to whoever asks for a part of it.
+func TestPacksHaveTags(t *testing.T) {
+	p := newPlane(t, nil)
+	device := p.client(p.Device(t, "d-1", nil), true)
+	id := strings.Repeat("ab", 32)
+	name := "/repo/patches/" + id + "/" + id + ".pack"
+	tags := map[string]bool{}
+	pack := strings.Repeat("0123456789", 20_000)
+	for _, content := range []string{pack, pack + "0", pack[:len(pack)-1] + "x", "x" + pack[1:], "short", ""} {
+		p.put(strings.TrimPrefix(name, "/"), content)
+		r, b := p.do(device, "GET", name, nil)
+		tag := r.Header.Get("ETag")
+		if string(b) != content || tag == "" || tags[tag] {
+			t.Fatalf("%d bytes, %s, seen before: %t", len(b), tag, tags[tag])
+		}
+		tags[tag] = true
+		if len(content) < 10 {
+			continue
+		}
+		if r, b := p.do(device, "GET", name, nil, "Range", "bytes=1-3", "If-Range", tag); r.StatusCode != http.StatusPartialContent || string(b) != content[1:4] {
+			t.Fatal(r.Status, string(b))
+		}
+		if r, _ := p.do(device, "GET", name, nil, "Range", "bytes=1-3", "If-Range", `"another"`); r.StatusCode != http.StatusOK {
+			t.Fatal(r.Status)
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package origin
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
@@ -44,9 +46,17 @@ func (s *Server) repo(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
 	h.Set("Content-Type", contentType(name))
 	h.Set("X-Content-Type-Options", "nosniff")
-	if mutable(name) {
+	switch {
+	case strings.HasPrefix(name, "patches/"):
+		tag, err := packTag(b)
+		if err != nil {
+			return fmt.Errorf("repo/%s: %w", name, err)
+		}
+		h.Set("Cache-Control", "public, max-age=3600")
+		h.Set("ETag", tag)
+	case mutable(name):
 		h.Set("Cache-Control", "no-cache")
-	} else {
+	default:
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 		// The name says what is in it, so it is the tag of its content too.
 		h.Set("ETag", `"`+path.Base(name)+`"`)
@@ -81,6 +91,26 @@ func public(name string) bool {
 		return true
 	}
 	return false
+}
+
+// packTag returns the tag of a pack of patches. Its name is the pair of payloads, not its content: a pack is never written
+// over, but it goes with its release, and should it be made again, by another version of this server, its bytes may be
+// others. So caches may keep it for an hour, and ranges of two packs are told apart by front, end and length. A device that
+// mixes them all the same finds that the chunks are wrong and fetches those whole.
+func packTag(b blob.Blob) (string, error) {
+	const part = 8 << 10
+	h := sha256.New()
+	fmt.Fprintln(h, b.Size())
+	for _, from := range []int64{0, max(0, b.Size()-part)} {
+		if _, err := b.Seek(from, io.SeekStart); err != nil {
+			return "", err
+		}
+		if _, err := io.CopyN(h, b, min(part, b.Size())); err != nil {
+			return "", err
+		}
+	}
+	_, err := b.Seek(0, io.SeekStart)
+	return fmt.Sprintf(`"%x"`, h.Sum(nil)[:12]), err
 }
 
 var numbered = regexp.MustCompile(`^metadata/[1-9][0-9]*\.[^/]+\.json$`)

@@ -48,6 +48,8 @@ func (r *Releases) buildOne(ctx context.Context, rel Release) {
 	if ctx.Err() != nil {
 		return
 	}
+	r.heavy.Lock()
+	defer r.heavy.Unlock()
 	r.Log.Info("building release", "release", rel.Name(), "bytes", rel.Progress.Total)
 	if _, err := r.build(ctx, rel); err != nil && ctx.Err() == nil {
 		r.fail(ctx, rel, err)

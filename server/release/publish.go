@@ -135,6 +135,7 @@ func (r *Releases) publishManifest(
 		return nil
 	})
 	if err == nil {
+		r.rousePatches()
 		r.Log.Info("release published", "release", rel.Name(), "counter", rel.Counter, "chunks", rel.Size.Chunks, "new_bytes", rel.Size.NewChunks)
 	}
 	return e.Value, err
@@ -211,5 +212,8 @@ func (r *Releases) Yank(ctx context.Context, product, version string) (Release, 
 		d.State = Yanked
 		return nil
 	})
+	if err == nil {
+		r.rousePatches()
+	}
 	return e.Value, err
 }

@@ -8,6 +8,14 @@
 //	upload ─► building ─► published ─► yanked
 //	              └─────► failed (the same version may be tried again)
 //
+// # Patches
+//
+// After a release is published, packs of patches are made for it in the background, from the few releases that most of the
+// product's devices run, so that an update is small. Nothing waits for them: a device uses the packs that are there. What
+// there is to do is never written down. It follows from the published releases, from what the fleet runs and from the packs
+// that exist, so a kill loses at most the pack that was being made. A pack goes when its release was yanked and runs
+// nowhere. The list in [Release] is for people to look at.
+//
 // # What survives a kill
 //
 // An upload is a file and a document; the document says how many bytes are safely on disk, and the sender goes on from
@@ -78,6 +86,7 @@ type Release struct {
 	Length    int64              `json:"length"`             // of the encoded manifest, bytes
 	Progress  Progress           `json:"progress"`
 	Size      Size               `json:"size"`
+	Patches   []Patches          `json:"patches,omitempty"`
 	SignedBy  []string           `json:"signed_by,omitempty"` // key ids
 	CreatedAt time.Time          `json:"created_at"`
 	CreatedBy string             `json:"created_by"`

@@ -32,8 +32,24 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	*testing.T
 	*release.Releases
-	blob blob.Store
-	stop func()
+	blob   blob.Store
+	stop   func()           // and waits for the end
+	cancel func()           // and does not
+	onRead func(key string) // called for each blob that the releases open; nil: nothing is
+}
+
+// Get implements blob.Store.
+func (w *watched) Get(ctx context.Context, key string) (blob.Blob, error) {
+	if w.world.onRead != nil {
+		w.world.onRead(key)
+	}
+	return w.Store.Get(ctx, key)
+}
+
+// watched tells the world what is read.
+type watched struct {
+	blob.Store
+	world *world
 }
 
 func newWorld(t *testing.T) *world {
@@ -65,8 +81,9 @@ func openWorld(t *testing.T, s *store.Store, folder string) *world {
 			t.Fatal(err)
 		}
 	}
-	r, err := release.New(release.Options{
-		Store: s, Blob: b, Repository: repo,
+	w := &world{T: t, blob: b}
+	w.Releases, err = release.New(release.Options{
+		Store: s, Blob: &watched{b, w}, Repository: repo,
 		Verifier: &release.Trust{Dir: filepath.Join(folder, "trust"), Root: repo.Root, Blob: b},
 		Uploads:  filepath.Join(folder, "uploads"), Keys: filepath.Join(folder, "keys"),
 		MaxImage: 64 << 20, Log: slog.New(slog.DiscardHandler),
@@ -74,7 +91,7 @@ func openWorld(t *testing.T, s *store.Store, folder string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{T: t, Releases: r, blob: b}
+	return w
 }
 
 // run runs the builder until the test ends or stop is called.
@@ -83,6 +100,7 @@ func (w *world) run() *world {
 	done := make(chan error, 1)
 	go func() { done <- w.Releases.Run(ctx) }()
 	stopped := false
+	w.cancel = cancel
 	w.stop = func() {
 		if stopped {
 			return

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -40,8 +41,12 @@ type Options struct {
 	Uploads    string // folder for images on their way
 	Keys       string // folder of the product keys that this server holds
 	MaxImage   int64  // bytes; 0: 16 GiB
-	Log        *slog.Logger
-	Now        func() time.Time // nil: the clock of the machine
+	// Running says what the fleet runs, so that there are patches from it; nil: nothing is known of it.
+	Running      func(ctx context.Context) ([]Running, error)
+	PatchWorkers int           // cores that make patches; 0: half of them; less than 0: none, no patches are made
+	PatchEvery   time.Duration // how often it is looked whether the fleet runs something else; 0: two minutes
+	Log          *slog.Logger
+	Now          func() time.Time // nil: the clock of the machine
 }
 
 // uploadLife is how long an upload that nobody continues is kept.
@@ -55,8 +60,11 @@ type Releases struct {
 	releases store.Collection[Release]
 	uploads  store.Collection[Upload]
 	wake     chan struct{}
-	writing  locks      // uploads that a request appends to now
-	publish  sync.Mutex // one publication at a time: each signs the role that follows the last one
+	patch    chan struct{}    // releases have changed: patches may be wanted
+	broken   map[string]error // pairs whose patches failed; of patchAll
+	heavy    sync.Mutex       // held while a release is built
+	writing  locks            // uploads that a request appends to now
+	publish  sync.Mutex       // one publication at a time: each signs the role that follows the last one
 }
 
 // New returns the releases over a store; its folders are made when they are missing.
@@ -66,6 +74,12 @@ func New(o Options) (*Releases, error) {
 	}
 	if o.MaxImage <= 0 {
 		o.MaxImage = 16 << 30
+	}
+	if o.PatchWorkers == 0 {
+		o.PatchWorkers = max(runtime.GOMAXPROCS(0)/2, 1)
+	}
+	if o.PatchEvery <= 0 {
+		o.PatchEvery = 2 * time.Minute
 	}
 	o.MaxImage = min(o.MaxImage, firmware.MaxPayloadSize)
 	for _, dir := range []string{o.Uploads, o.Keys} {
@@ -80,17 +94,22 @@ func New(o Options) (*Releases, error) {
 		releases: store.NewCollection[Release](o.Store, ReleasesName),
 		uploads:  store.NewCollection[Upload](o.Store, UploadsName),
 		wake:     make(chan struct{}, 1),
+		patch:    make(chan struct{}, 1),
+		broken:   map[string]error{},
 	}, nil
 }
 
-// Run builds releases, one after the other on all cores, those that an earlier process left first, and sweeps abandoned
-// uploads. It returns when ctx ends.
+// Run builds releases, one after the other on all cores, those that an earlier process left first; makes patches beside
+// that, one pack at a time; and sweeps abandoned uploads. It returns when ctx ends.
 func (r *Releases) Run(ctx context.Context) error {
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.buildAll(ctx) })
+	if r.PatchWorkers > 0 {
+		g.Go(func() error { return r.patchAll(ctx) })
+	}
 	g.Go(func() error { return r.sweepAll(ctx) })
 	return g.Wait()
 }

@@ -95,6 +95,30 @@ func (e NewTokenKind) Valid() bool {
 	}
 }
 
+// Defines values for PatchesState.
+const (
+	PatchesStateBuilding PatchesState = "building"
+	PatchesStateFailed   PatchesState = "failed"
+	PatchesStateReady    PatchesState = "ready"
+	PatchesStateWaiting  PatchesState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the PatchesState enum.
+func (e PatchesState) Valid() bool {
+	switch e {
+	case PatchesStateBuilding:
+		return true
+	case PatchesStateFailed:
+		return true
+	case PatchesStateReady:
+		return true
+	case PatchesStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Phase.
 const (
 	PhaseChecking    Phase = "checking"
@@ -578,6 +602,37 @@ type Overview struct {
 	Versions []VersionCount `json:"versions"`
 }
 
+// Patches How far patches from one earlier release are, and what they cost a device.
+type Patches struct {
+	// Base The version that devices come from.
+	Base string `json:"base"`
+
+	// Bytes All of it; what a device fetches at most to come from the base.
+	Bytes int64 `json:"bytes"`
+
+	// Chunks That come as patches.
+	Chunks int `json:"chunks"`
+
+	// Devices How many devices run the base now.
+	Devices *int `json:"devices,omitempty"`
+
+	// Error Why it failed; it is tried again after the next publication.
+	Error *string `json:"error,omitempty"`
+
+	// Groups Of chunks that are fetched together.
+	Groups int `json:"groups"`
+
+	// IndexBytes The index as a difference
+	IndexBytes int64 `json:"index_bytes"`
+
+	// Progress Bytes of work; for a release, plain bytes of the image that are cut and stored.
+	Progress Progress     `json:"progress"`
+	State    PatchesState `json:"state"`
+}
+
+// PatchesState defines model for Patches.State.
+type PatchesState string
+
 // Phase defines model for Phase.
 type Phase string
 
@@ -615,7 +670,7 @@ type ProductRole struct {
 	NextCounter int64  `json:"next_counter"`
 }
 
-// Progress Plain bytes of the image that are cut and stored.
+// Progress Bytes of work; for a release, plain bytes of the image that are cut and stored.
 type Progress struct {
 	Done  int64 `json:"done"`
 	Total int64 `json:"total"`
@@ -632,9 +687,12 @@ type Release struct {
 	Devices  *int      `json:"devices,omitempty"`
 	Error    *string   `json:"error,omitempty"`
 	Hardware *[]string `json:"hardware,omitempty"`
-	Product  string    `json:"product"`
 
-	// Progress Plain bytes of the image that are cut and stored.
+	// Patches From earlier releases, those that most devices run first. They are made in the background after publication; devices use what is ready and fetch whole chunks otherwise.
+	Patches *[]Patches `json:"patches,omitempty"`
+	Product string     `json:"product"`
+
+	// Progress Bytes of work; for a release, plain bytes of the image that are cut and stored.
 	Progress Progress `json:"progress"`
 
 	// Sha256 Of the manifest.

@@ -12,9 +12,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -43,7 +45,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("DEVICES", s.Device)
 			return os.MkdirAll(home, 0o700)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"image": writeImage, "exits": exits, "splice": splice, "enrol": enrol, "idof": idOf, "damage": damage, "serve": serve},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"image": writeImage, "exits": exits, "splice": splice, "enrol": enrol, "idof": idOf, "damage": damage, "serve": serve, "eventually": eventually},
 	})
 }
 
@@ -99,6 +101,18 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 	}))
 	ts.Defer(s.Close)
 	ts.Setenv("URL", s.URL)
+}
+
+// eventually PATTERN COMMAND… runs a command again and again until it writes what matches.
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile(args[0])
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("%v never wrote %s", args[1:], args[0])
 }
 
 // enrol SERVER ID HARDWARE FILE enrols a device with the token in a file.

@@ -38,13 +38,23 @@ made can also be served as it is, by any web server: "cost" and "extract" work o
 	}
 	list.Flags().StringVar(&product, "product", "", "only releases of this `PRODUCT`")
 	show := &cobra.Command{
-		Use: "show PRODUCT@VERSION", Short: "Show a release", Args: cobra.ExactArgs(1),
+		Use: "show PRODUCT@VERSION", Short: "Show a release, and the patches that bring devices to it", Args: cobra.ExactArgs(1),
+		Long: `Show a release and, below it, the earlier versions from which the server has or makes patches. It makes them by itself after
+publication, from the versions that most devices run; a rollout need not wait for them, because a device fetches whole
+chunks where there is no patch.`,
 		RunE: a.with(func(ctx context.Context, api *client.Client, args []string) error {
 			product, version, err := parseRelease(args[0])
 			if err != nil {
 				return err
 			}
-			return a.printRelease(call[client.Release](api.GetRelease(ctx, product, version)))
+			r, err := call[client.Release](api.GetRelease(ctx, product, version))
+			if err != nil {
+				return err
+			}
+			return a.print(r, func(w io.Writer) {
+				releaseTable(w, []client.Release{r})
+				patchTable(w, value(r.Patches))
+			})
 		}),
 	}
 	yank := &cobra.Command{
@@ -90,5 +100,23 @@ func releaseTable(w io.Writer, all []client.Release) {
 		}
 		row(w, r.Product, r.Version, state, value(r.Counter), size(r.Size.Payload), size(r.Size.Stored), size(r.Size.NewChunks),
 			dash(strings.Join(value(r.Hardware), ",")), value(r.Devices), when(r.CreatedAt))
+	}
+}
+
+func patchTable(w io.Writer, all []client.Patches) {
+	if len(all) == 0 {
+		return
+	}
+	row(w)
+	row(w, "PATCHES FROM", "STATE", "SIZE", "OF IT INDEX", "CHUNKS", "DEVICES")
+	for _, p := range all {
+		state := string(p.State)
+		if p.State == client.PatchesStateBuilding && p.Progress.Total > 0 {
+			state = fmt.Sprintf("building %d %%", 100*p.Progress.Done/p.Progress.Total)
+		}
+		if p.Error != nil {
+			state += ": " + *p.Error
+		}
+		row(w, p.Base, state, size(p.Bytes), size(p.IndexBytes), p.Chunks, value(p.Devices))
 	}
 }
