@@ -3,9 +3,11 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/waxwing-ota/waxwing/examples/bench/child"
 	"github.com/waxwing-ota/waxwing/examples/bench/images"
@@ -18,13 +20,14 @@ type Images interface {
 
 // Options say what to measure with.
 type Options struct {
-	Images  Images
-	Bin     string   // folder of the program waxwing
-	Dir     string   // for what is written; on the disk whose speed is meant
-	Runs    int      // of each measurement of speed
-	Speed   []string // cases whose speed is measured
-	TooMuch int64    // bytes of memory that no tool may need
-	Log     *slog.Logger
+	Images   Images
+	Bin      string        // folder of the program waxwing
+	Dir      string        // for what is written; on the disk whose speed is meant
+	Runs     int           // of each measurement of speed
+	Speed    []string      // cases whose speed is measured
+	TooMuch  int64         // bytes of memory that no tool may need
+	Patience time.Duration // with one method for one case
+	Log      *slog.Logger
 }
 
 // Bench measures.
@@ -54,7 +57,7 @@ func (b *Bench) Case(ctx context.Context, name string) (Result, error) {
 	for _, w := range ways() {
 		err := b.within(&u, func() error {
 			b.o.Log.Info("measuring", "case", name, "method", w.name)
-			m, err := w.measure(ctx, &u)
+			m, err := b.patiently(ctx, &u, w.measure)
 			if err != nil {
 				m = reason(err)
 			}
@@ -76,6 +79,17 @@ func (b *Bench) Case(ctx context.Context, name string) (Result, error) {
 	}
 	r.Bars = bars(&r)
 	return r, nil
+}
+
+// patiently measures a method, but not for ever: bsdiff of images that differ much takes hours.
+func (b *Bench) patiently(ctx context.Context, u *update, measure func(context.Context, *update) (Method, error)) (Method, error) {
+	limited, cancel := context.WithTimeout(ctx, b.o.Patience)
+	defer cancel()
+	m, err := measure(limited, u)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return m, leftOut(fmt.Sprintf("took longer than %v", b.o.Patience))
+	}
+	return m, err
 }
 
 // reason is the row of a method that could not be measured.

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -77,7 +79,7 @@ func TestCase(t *testing.T) {
 	}
 	dir := t.TempDir()
 	b := New(Options{
-		Images: trees{t.TempDir()}, Bin: bin, Dir: dir, Runs: 1, Speed: []string{"small"}, TooMuch: 256 << 20,
+		Images: trees{t.TempDir()}, Bin: bin, Dir: dir, Runs: 1, Speed: []string{"small"}, TooMuch: 256 << 20, Patience: time.Minute,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	r, err := b.Case(t.Context(), "small")
@@ -144,5 +146,20 @@ func TestNoImages(t *testing.T) {
 	report := Report{Cases: []Result{r}}
 	if missed, failed := report.Missed(); missed != 0 || failed != 1 {
 		t.Errorf("missed %d, failed %d", missed, failed)
+	}
+}
+
+// TestPatience holds that a tool without an end does not keep the others from their turn, and that it is said.
+func TestPatience(t *testing.T) {
+	b := New(Options{Patience: 10 * time.Millisecond})
+	_, err := b.patiently(t.Context(), nil, func(ctx context.Context, _ *update) (Method, error) {
+		_, err := child.Run(ctx, "sleep", "3600")
+		return Method{}, err
+	})
+	if m := reason(err); m.Left != "took longer than 10ms" {
+		t.Errorf("%+v", m)
+	}
+	if _, err := b.patiently(t.Context(), nil, func(context.Context, *update) (Method, error) { return Method{}, errors.New("broken") }); err == nil || err.Error() != "broken" {
+		t.Error(err)
 	}
 }

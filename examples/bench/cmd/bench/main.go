@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/waxwing-ota/waxwing/examples/bench"
 	"github.com/waxwing-ota/waxwing/examples/bench/images"
@@ -51,6 +52,7 @@ func run(ctx context.Context, args []string) error {
 	runs := f.Int("runs", 3, "`times` that each speed is measured; the median counts")
 	speed := f.String("speed", "ext4", "`names` of the cases whose speed is measured")
 	memory := f.Int("memory", 4096, "`MiB` of memory that no tool may need")
+	patience := f.Duration("patience", 15*time.Minute, "`time` that one method may take for one case")
 	offline := f.Bool("offline", false, "use Go's toolchain instead of Debian's archive")
 	format := f.String("o", "table", "`format` of the report: table or json")
 	strict := f.Bool("strict", false, "fail when a bar is missed or a case or tool failed")
@@ -95,7 +97,8 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer os.RemoveAll(work)
 	b := bench.New(bench.Options{
-		Images: workshop, Bin: *bin, Dir: work, Runs: *runs, Speed: strings.Split(*speed, ","), TooMuch: int64(*memory) << 20, Log: log,
+		Images: workshop, Bin: *bin, Dir: work, Runs: *runs, Speed: strings.Split(*speed, ","), TooMuch: int64(*memory) << 20,
+		Patience: *patience, Log: log,
 	})
 	report := bench.Report{CPUs: runtime.NumCPU()}
 	for _, name := range names {
