@@ -36,13 +36,17 @@ var (
 	encoder = sync.OnceValue(func() *Encoder { return newEncoder(0) })
 	decoder = sync.OnceValue(func() *zstd.Decoder {
 		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(min(2, runtime.GOMAXPROCS(0))), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxMemory(MaxChunkSize), zstd.WithDecoderMaxWindow(MaxChunkSize))
+			zstd.WithDecoderMaxMemory(maxWindow), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecodeAllCapLimit(true))
 		if err != nil {
 			panic(err)
 		}
 		return d
 	})
 )
+
+// maxWindow is the largest zstd window that a frame may ask for. It costs nothing, as a chunk is decoded in one piece into
+// a buffer of its own size; it must not be as small as a chunk because casync's frames ask for 2 MiB whatever they hold.
+const maxWindow = 8 << 20
 
 // EncodeChunk returns the stored form of a chunk: one zstd frame.
 func EncodeChunk(plain []byte) []byte {
@@ -83,21 +87,18 @@ func AllZero(b []byte) bool {
 }
 
 // DecodeChunk returns the plain bytes of a stored chunk, verified against id. size is the length that the index gives;
-// zero when it is not known. Memory stays within MaxChunkSize whatever the frame claims.
+// zero when it is not known. Whatever the frame claims, memory stays within a small multiple of size, or of MaxChunkSize.
 func DecodeChunk(frame []byte, id ChunkID, size int) ([]byte, error) {
 	return HashSHA256.DecodeChunk(frame, id, size)
 }
 
 // DecodeChunk is DecodeChunk for an index whose ids are of h.
 func (h Hash) DecodeChunk(frame []byte, id ChunkID, size int) ([]byte, error) {
-	if len(frame) > MaxFrameSize {
-		return nil, fmt.Errorf("chunk %s: a frame of %d bytes: %w", id, len(frame), ErrTooLarge)
+	room, err := roomFor(frame, size)
+	if err != nil {
+		return nil, fmt.Errorf("chunk %s: %w", id, err)
 	}
-	room := size
-	if room <= 0 || room > MaxChunkSize {
-		room = 0
-	}
-	plain, err := decoder().DecodeAll(frame, make([]byte, 0, room))
+	plain, err := decoder().DecodeAll(frame, make([]byte, 0, room)) // and no byte more
 	switch {
 	case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return nil, fmt.Errorf("chunk %s: %w", id, ErrTooLarge)
@@ -107,4 +108,30 @@ func (h Hash) DecodeChunk(frame []byte, id ChunkID, size int) ([]byte, error) {
 		return nil, fmt.Errorf("chunk %s: %w", id, ErrCorrupt)
 	}
 	return plain, nil
+}
+
+// roomFor returns how many bytes to make room for, by what the frame says of itself and what the index says.
+func roomFor(frame []byte, size int) (int, error) {
+	if len(frame) > MaxFrameSize {
+		return 0, fmt.Errorf("a frame of %d bytes: %w", len(frame), ErrTooLarge)
+	}
+	var h zstd.Header
+	if err := h.Decode(frame); err != nil {
+		return 0, fmt.Errorf("no zstd frame, the only compression that is read: %w: %w", ErrCorrupt, err)
+	}
+	switch {
+	case h.Skippable:
+		return 0, fmt.Errorf("a frame without content: %w", ErrCorrupt)
+	case h.WindowSize > maxWindow && !h.SingleSegment:
+		return 0, fmt.Errorf("a frame that asks for a window of %d bytes: %w", h.WindowSize, ErrTooLarge)
+	case h.HasFCS && h.FrameContentSize > MaxChunkSize:
+		return 0, fmt.Errorf("a frame of %d plain bytes: %w", h.FrameContentSize, ErrTooLarge)
+	case h.HasFCS && size > 0 && h.FrameContentSize != uint64(size):
+		return 0, fmt.Errorf("a frame of %d plain bytes where the index says %d: %w", h.FrameContentSize, size, ErrCorrupt)
+	case h.HasFCS:
+		return int(h.FrameContentSize), nil
+	case size > 0 && size <= MaxChunkSize:
+		return size, nil
+	}
+	return MaxChunkSize, nil
 }

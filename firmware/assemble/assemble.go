@@ -81,7 +81,7 @@ type Assembly struct {
 	o       Options
 	at      map[firmware.ChunkID][]int // positions of each chunk in the index
 	zero    firmware.ChunkID           // of the largest chunk, when it is nothing but zeros
-	buffers buffers
+	buffers *buffers
 
 	mu     sync.Mutex
 	done   map[firmware.ChunkID]int  // verified: a position that holds it

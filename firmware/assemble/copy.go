@@ -18,30 +18,6 @@ const page = 4 << 10
 // small device does not fill with what waits to be written.
 const syncEvery = 32 << 20
 
-// buffers hands out buffers of one size, made on first use, as many as there may be.
-type buffers struct {
-	free chan []byte
-	size int
-}
-
-func newBuffers(n, size int) buffers {
-	b := buffers{free: make(chan []byte, n), size: size}
-	for range n {
-		b.free <- nil
-	}
-	return b
-}
-
-func (b buffers) take() []byte {
-	buf := <-b.free
-	if buf == nil {
-		buf = make([]byte, b.size)
-	}
-	return buf
-}
-
-func (b buffers) give(buf []byte) { b.free <- buf }
-
 // each calls do for the chunks of a list, in order, several at once.
 func (a *Assembly) each(ctx context.Context, list []firmware.Chunk, do func(ctx context.Context, c firmware.Chunk) error) error {
 	g, ctx := errgroup.WithContext(ctx)

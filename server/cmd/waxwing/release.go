@@ -68,7 +68,7 @@ chunks where there is no patch.`,
 		}),
 	}
 	c.AddCommand(a.releaseCreate(), a.releaseBuild(), a.releaseSign(), a.releasePush(), a.releasePublish(), list, show, yank,
-		a.releaseCost(), a.releaseExtract())
+		a.releaseCost(), a.withCasync(a.releaseExtract()))
 	return c
 }
 
