@@ -94,6 +94,15 @@ async function publish(page) {
   await page.getByRole("heading", { name }).waitFor();
   await shot(page, folder, "building");
   await page.getByText("Published", { exact: true }).waitFor(long);
+
+  step("patches from what the fleet runs");
+  await page
+    .getByRole("row")
+    .filter({ hasText: "Ready" })
+    .getByText(/\d [kM]?B/)
+    .first()
+    .waitFor(long);
+  await shot(page, folder, "patches");
 }
 
 async function rollOut(page) {

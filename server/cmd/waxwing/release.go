@@ -108,7 +108,7 @@ func patchTable(w io.Writer, all []client.Patches) {
 		return
 	}
 	row(w)
-	row(w, "PATCHES FROM", "STATE", "SIZE", "OF IT INDEX", "CHUNKS", "DEVICES")
+	row(w, "PATCHES FROM", "STATE", "SIZE", "OF WHICH INDEX", "CHUNKS", "DEVICES")
 	for _, p := range all {
 		state := string(p.State)
 		if p.State == client.PatchesStateBuilding && p.Progress.Total > 0 {

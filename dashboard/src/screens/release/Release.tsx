@@ -15,6 +15,7 @@ import { When } from "../../parts/When";
 import { useMay } from "../../shell/session";
 import { DevicesOn } from "../releases/Releases";
 import { Building } from "./Building";
+import { Patches } from "./Patches";
 import "../device/device.css";
 
 const route = getRouteApi("/releases/$product/$version");
@@ -53,6 +54,7 @@ export function Release() {
             <div className="columns">
               <div>
                 <Components items={r.components ?? []} />
+                {r.state !== "failed" && <Patches of={r} />}
               </div>
               <div>
                 <Facts of={r} />
@@ -175,6 +177,8 @@ function Facts({ of }: { of: Schemas["Release"] }) {
         <dd>{built ? `${bytes(of.size.stored)} in ${number(of.size.chunks)} chunks` : unknown}</dd>
         <dt>New chunks</dt>
         <dd>{built ? bytes(of.size.new_chunks) : unknown}</dd>
+        <dt>Shared chunks</dt>
+        <dd>{built ? bytes(of.size.stored - of.size.new_chunks) : unknown}</dd>
         <dt>Counter</dt>
         <dd>{of.counter ?? unknown}</dd>
         <dt>Manifest</dt>
