@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -117,19 +116,10 @@ func (c *Client) Reached() bool { return c.reached.Load() }
 // Fetch implements trust.Fetcher and remote.Files.
 func (c *Client) Fetch(ctx context.Context, path string, limit int64) ([]byte, error) {
 	b, _, err := c.do(ctx, request{method: http.MethodGet, path: protocol.PathRepo + path, limit: limit, count: &c.bytes})
-	return b, err
-}
-
-// Range implements remote.Files. Of a server that sends the whole file instead, the beginning is taken if it was asked for,
-// and nothing else is read.
-func (c *Client) Range(ctx context.Context, path string, offset, n int64) ([]byte, error) {
-	if offset < 0 || n <= 0 || offset > math.MaxInt64-n {
-		return nil, fmt.Errorf("%s: no range of %d bytes at %d", path, n, offset)
+	if err != nil {
+		return nil, err
 	}
-	b, _, err := c.do(ctx, request{
-		method: http.MethodGet, path: protocol.PathRepo + path, limit: n, count: &c.bytes, ranged: true, offset: offset,
-	})
-	return b, err
+	return b, nil
 }
 
 // Documents returns what the cloud wants of this device, or nil when nothing changed since it was last asked.
@@ -203,9 +193,10 @@ type request struct {
 	count        *atomic.Int64 // of the body's bytes, if not nil
 	ranged       bool          // limit bytes from offset on are wanted
 	offset       int64
+	ifRange      string // of the file with this etag, if not empty
 }
 
-// do returns the body of a good answer; a nil header says that nothing changed.
+// do returns the body of a good answer; a nil header says that nothing changed. Of a body that breaks off it returns what came.
 func (c *Client) do(ctx context.Context, q request) ([]byte, http.Header, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -221,6 +212,9 @@ func (c *Client) do(ctx context.Context, q request) ([]byte, http.Header, error)
 	}
 	if q.ranged {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", q.offset, q.offset+q.limit-1))
+		if q.ifRange != "" {
+			req.Header.Set("If-Range", q.ifRange)
+		}
 	}
 	r, err := c.http.Do(req)
 	if err != nil {
@@ -266,7 +260,7 @@ func (c *Client) do(ctx context.Context, q request) ([]byte, http.Header, error)
 	}
 	switch {
 	case err != nil:
-		return nil, nil, fmt.Errorf("%s: %w", q.path, err)
+		return b.Bytes(), r.Header, fmt.Errorf("%s: %w", q.path, err)
 	case int64(b.Len()) > q.limit:
 		return nil, nil, fmt.Errorf("%s: over %d bytes: %w", q.path, q.limit, firmware.ErrTooLarge)
 	}

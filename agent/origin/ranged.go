@@ -1,16 +1,74 @@
 package origin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
+	"github.com/waxwing-ota/waxwing/agent/protocol"
 	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/firmware/remote"
 )
+
+// resumes is how often a range that breaks off is gone on with; the pauses before, doubled each time, let a server start
+// again.
+const (
+	resumes    = 5
+	firstPause = 500 * time.Millisecond
+)
+
+// Range implements remote.Files. Of a server that sends the whole file instead, the beginning is taken if it was asked for,
+// and nothing else is read. A range that breaks off is gone on with, as it is long for a slow line and of no use in part.
+func (c *Client) Range(ctx context.Context, path string, offset, n int64) ([]byte, error) {
+	if offset < 0 || n <= 0 || offset > math.MaxInt64-n {
+		return nil, fmt.Errorf("%s: no range of %d bytes at %d", path, n, offset)
+	}
+	q := request{method: http.MethodGet, path: protocol.PathRepo + path, limit: n, count: &c.bytes, ranged: true, offset: offset}
+	var got []byte
+	pause := firstPause
+	for i := 0; ; i++ {
+		b, header, err := c.do(ctx, q)
+		if got = append(got, b...); err == nil {
+			return got, nil
+		}
+		if i == resumes || ctx.Err() != nil || len(got) == 0 || !breaks(err) {
+			return nil, err
+		}
+		if etag := header.Get("ETag"); etag != "" {
+			q.ifRange = etag
+		}
+		q.offset, q.limit = offset+int64(len(got)), n-int64(len(got))
+		if q.limit == 0 { // the end came, and the break after it
+			return got, nil
+		}
+		wait := time.NewTimer(pause)
+		pause *= 2
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return nil, ctx.Err()
+		case <-wait.C:
+		}
+	}
+}
+
+// breaks reports whether an error may pass: it is the line's or the server's, not the file's.
+func breaks(err error) bool {
+	for _, final := range []error{firmware.ErrMalformed, firmware.ErrTooLarge, fs.ErrNotExist, ErrRefused, remote.ErrNoRange} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return true
+}
 
 // checkRange holds that a partial answer is the part that was asked for, or what there is of it before the file ends.
 // Multipart answers are refused: one range was asked for.

@@ -1,10 +1,12 @@
 package origin
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -92,6 +94,57 @@ func TestRange(t *testing.T) {
 	if sent > 16<<20 {
 		t.Errorf("%d bytes were sent by a server that was to be cut off", sent)
 	}
+}
+
+// TestRangeGoesOn breaks a transfer off again and again: every byte comes once, and of one file.
+func TestRangeGoesOn(t *testing.T) {
+	whole := []byte(strings.Repeat("0123456789abcdef", 4000))
+	var asked []string
+	changed := false
+	ca, s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Header.Get("Range"))
+		if r.URL.Path == "/repo/gone" && len(asked) > 1 {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("ETag", `"1"`)
+		if changed && len(asked) > 1 {
+			w.Header().Set("ETag", `"2"`)
+		}
+		http.ServeContent(&breaker{ResponseWriter: w, left: 20000}, r, "", time.Time{}, bytes.NewReader(whole))
+	}))
+	c := client(t, ca, s.URL)
+	b, err := c.Range(ctx, "file", 100, 50000)
+	if err != nil || !bytes.Equal(b, whole[100:50100]) {
+		t.Fatalf("%d bytes, %v", len(b), err)
+	}
+	want := []string{"bytes=100-50099", "bytes=20100-50099", "bytes=40100-50099"}
+	if !slices.Equal(asked, want) || c.Bytes() != 50000 {
+		t.Errorf("asked for %q, %d bytes came", asked, c.Bytes())
+	}
+	asked, changed = nil, true
+	if b, err := c.Range(ctx, "file", 100, 50000); !errors.Is(err, remote.ErrNoRange) {
+		t.Errorf("of two files: %d bytes, %v", len(b), err)
+	}
+	asked = nil
+	if _, err := c.Range(ctx, "gone", 100, 50000); !errors.Is(err, fs.ErrNotExist) || len(asked) != 2 {
+		t.Errorf("asked for %q: %v", asked, err)
+	}
+}
+
+// breaker ends the connection after some bytes.
+type breaker struct {
+	http.ResponseWriter
+	left int
+}
+
+func (b *breaker) Write(p []byte) (int, error) {
+	n, err := b.ResponseWriter.Write(p[:min(len(p), b.left)])
+	if b.left -= n; b.left == 0 {
+		_ = http.NewResponseController(b.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	return n, err
 }
 
 // cutter sends less than it announces.
