@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -225,8 +226,32 @@ func (u *unsynced) ReadAt(p []byte, off int64) (int, error) {
 	return u.slot.ReadAt(p, off)
 }
 
+// TestMemoryIsAFewChunks counts every byte that is allocated while 48 MiB are assembled: it is not even the chunks of one
+// worker more than once.
+func TestMemoryIsAFewChunks(t *testing.T) {
+	payload := noise(48<<20, 4)
+	index, sum := whole(t, payload), firmware.Sum(payload)
+	from, to := files(t, payload)
+	if err := to.Truncate(int64(len(payload))); err != nil {
+		t.Fatal(err)
+	}
+	a := assemble.New(assemble.Options{
+		Index: index, Digest: sum, Target: to, Seeds: []firmware.Source{firmware.NewSeed(index, from)}, Workers: 1,
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	stats, err := a.Run(t.Context(), nobody)
+	runtime.ReadMemStats(&after)
+	if err != nil || stats.Written != int64(len(payload)) {
+		t.Fatalf("%+v, %v", stats, err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 2<<20 {
+		t.Errorf("%d bytes were allocated", n)
+	}
+}
+
 // whole cuts a payload as releases are cut.
-func whole(b *testing.B, payload []byte) *firmware.Index {
+func whole(b testing.TB, payload []byte) *firmware.Index {
 	b.Helper()
 	var chunks []firmware.Chunk
 	if err := chunker.Split(bytes.NewReader(payload), chunker.Default(), func(p []byte) error {
@@ -239,7 +264,7 @@ func whole(b *testing.B, payload []byte) *firmware.Index {
 }
 
 // files returns a payload in a file, and one to write.
-func files(b *testing.B, payload []byte) (from, to *os.File) {
+func files(b testing.TB, payload []byte) (from, to *os.File) {
 	b.Helper()
 	for i, f := range []**os.File{&from, &to} {
 		var err error
@@ -280,6 +305,23 @@ func BenchmarkAssemble(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkProve reads back what is in place.
+func BenchmarkProve(b *testing.B) {
+	payload := noise(128<<20, 7)
+	index, sum := whole(b, payload), firmware.Sum(payload)
+	from, to := files(b, payload)
+	a := assemble.New(assemble.Options{Index: index, Digest: sum, Target: to, Seeds: []firmware.Source{firmware.NewSeed(index, from)}})
+	if _, err := a.Run(b.Context(), nobody); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(payload)))
+	for b.Loop() {
+		if _, err := a.Run(b.Context(), nobody); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
