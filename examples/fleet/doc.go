@@ -3,7 +3,7 @@
 // real command line, and images of real files.
 //
 //	waxwing release create 1.0.0    every device at once: one copy crosses the uplink, the rest goes between neighbours
-//	waxwing release create 1.1.0    one device, half of them, all: a few per cent of the image travel
+//	waxwing release create 1.1.0    one device, half of them, all: patches travel, some per mille of the image
 //	waxwing release create 1.2.0    is broken: the first device goes back by itself, and the rollout stops by itself
 //
 // A virtual device is the real agent with files for its two slots and for the boot loader's environment. Rebooting is

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,11 +18,19 @@ import (
 type Result struct {
 	Rollout *client.Rollout
 	Devices []client.RolloutDevice
-	Release *client.Release
+	Release *Release
 }
 
-// Release makes an image, publishes it and returns how it was published.
-func (f *Fleet) Release(ctx context.Context, version string, healthy bool) (*client.Release, error) {
+// Release is a published release and what it costs a device that runs what the fleet runs now.
+type Release struct {
+	*client.Release
+	From  []string // versions that devices run; empty: none that was installed
+	Alone int64    // bytes that a device alone has to fetch: patches or chunks, and the index
+	Whole int64    // the same without patches
+}
+
+// Release makes an image, publishes it, and waits until the server has made the patches from what devices run.
+func (f *Fleet) Release(ctx context.Context, version string, healthy bool) (*Release, error) {
 	fmt.Fprintf(f.o.Out, "\n# An image of %s from real files of this machine.\n", version)
 	image, err := f.Image(ctx, version, healthy)
 	if err != nil {
@@ -32,14 +41,83 @@ func (f *Fleet) Release(ctx context.Context, version string, healthy bool) (*cli
 		"--image", image); err != nil {
 		return nil, fmt.Errorf("release create %s: %w", version, err)
 	}
-	r, err := f.API.GetReleaseWithResponse(ctx, Product, version)
+	r := &Release{}
+	running, err := f.Running(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if r.JSON200 == nil || r.JSON200.State != client.ReleaseStatePublished {
-		return nil, fmt.Errorf("release %s is not published: %s", version, r.Body)
+	for _, v := range running {
+		if v != "" && !slices.Contains(r.From, v) {
+			r.From = append(r.From, v)
+		}
 	}
-	return r.JSON200, nil
+	began := time.Now()
+	if err := await(ctx, "patches to "+version, 90*time.Second, func() (bool, error) {
+		got, err := f.API.GetReleaseWithResponse(ctx, Product, version)
+		if err != nil {
+			return false, err
+		}
+		if got.JSON200 == nil || got.JSON200.State != client.ReleaseStatePublished {
+			return false, fmt.Errorf("release %s is not published: %s", version, got.Body)
+		}
+		r.Release = got.JSON200
+		for _, from := range r.From {
+			if p := r.patches(from); p == nil || p.State != client.PatchesStateReady {
+				return false, nil
+			}
+		}
+		return true, nil
+	}); err != nil {
+		return nil, err
+	}
+	return r, f.price(ctx, r, time.Since(began))
+}
+
+// patches returns the patches from a version, or nil.
+func (r *Release) patches(from string) *client.Patches {
+	if r.Patches == nil {
+		return nil
+	}
+	i := slices.IndexFunc(*r.Patches, func(p client.Patches) bool { return p.Base == from })
+	if i < 0 {
+		return nil
+	}
+	return &(*r.Patches)[i]
+}
+
+// price asks the command line what a device has to fetch that runs what the fleet runs.
+func (f *Fleet) price(ctx context.Context, r *Release, waited time.Duration) error {
+	r.Whole = r.Size.NewChunks
+	if r.Components != nil {
+		for _, c := range *r.Components {
+			r.Whole += c.IndexSize
+		}
+	}
+	for _, from := range r.From {
+		p := r.patches(from)
+		fmt.Fprintf(f.o.Out, "\n# Patches from %s: %s (groups: %d) for %d chunks, which are %s; ready %.1f s after publication.\n",
+			from, size(p.Bytes), p.Groups, p.Chunks, size(r.Size.NewChunks), waited.Seconds())
+		out, err := f.run(ctx, "release", "cost", "--repo", filepath.Join(f.dir, "server/blob/repo"),
+			"--release", Product+"@"+r.Version, "--from", from, "-o", "json")
+		if err != nil {
+			return fmt.Errorf("release cost: %w", err)
+		}
+		var cost struct {
+			Patch int64 `json:"patch_bytes"`
+			Total int64 `json:"total_bytes"`
+		}
+		if err := json.Unmarshal([]byte(out), &cost); err != nil {
+			return fmt.Errorf("release cost -o json: %w: %s", err, out)
+		}
+		if cost.Patch == 0 || cost.Total >= r.Whole {
+			return fmt.Errorf("patches from %s save nothing: %s", from, out)
+		}
+		r.Alone = max(r.Alone, cost.Total)
+	}
+	if len(r.From) == 0 {
+		r.Alone = r.Whole
+	}
+	return nil
 }
 
 // RollOut starts a rollout, follows it to its end and returns where every device stands then. The end may be an abort;

@@ -11,21 +11,15 @@ import (
 	"github.com/waxwing-ota/waxwing/server/api/client"
 )
 
-// Uplink returns the bytes that crossed the uplink for all devices, and what one device alone has to fetch: the chunks
-// that are new in the release, compressed, its index, and some 8 KiB of metadata.
+// Uplink returns the bytes that crossed the uplink for all devices, and what one device alone has to fetch: patches or
+// chunks, the index, and some 8 KiB of metadata.
 func (r *Result) Uplink() (all, one int64) {
 	for _, d := range r.Devices {
 		if d.Bytes != nil {
 			all += d.Bytes.Origin
 		}
 	}
-	one = r.Release.Size.NewChunks + 8<<10
-	if r.Release.Components != nil {
-		for _, c := range *r.Release.Components {
-			one += c.IndexSize
-		}
-	}
-	return all, one
+	return all, r.Release.Alone + 8<<10
 }
 
 // Print draws the result as a table: where the bytes came from, and how long each phase took.
@@ -60,8 +54,8 @@ func (r *Result) Print(w io.Writer) {
 	fmt.Fprintf(t, "together\t%s\t%s\t%s\t%s\t\n", r.Rollout.State, size(origin), size(peers), size(reused))
 	_ = t.Flush() // w's own errors show where it is used
 	all, one := r.Uplink()
-	fmt.Fprintf(w, "\nOne device alone has to fetch %s of the %s image; %s crossed the uplink for all: %.2f times that.\n%s\n",
-		size(one), size(r.Release.Size.Payload), size(all), float64(all)/float64(one), r.Rollout.Why)
+	fmt.Fprintf(w, "\nOne device alone has to fetch %s of the %s image, without patches %s; %s crossed the uplink for all: %.2f times that.\n%s\n",
+		size(one), size(r.Release.Size.Payload), size(r.Release.Whole), size(all), float64(all)/float64(one), r.Rollout.Why)
 }
 
 func status(d client.RolloutDevice) string {
