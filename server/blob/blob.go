@@ -5,6 +5,8 @@
 //	err = s.Put(ctx, "repo/chunks/1a2b/1a2b….cacnk", bytes.NewReader(frame), int64(len(frame)))
 //	b, err := s.Get(ctx, "repo/metadata/timestamp.json")     // io.ReadSeekCloser, so ranges cost what they return
 //
+// Whoever puts thousands at once, such as the chunks of a release, takes [NewBatch]: durability then costs once for all.
+//
 // A key is a path of plain names joined by "/" ([CheckKey]). What is under "repo/" is the static repository of the
 // design and may be served as it is. [Files] shows a part of a store to signing/repository.
 package blob
