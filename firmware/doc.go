@@ -16,8 +16,8 @@
 // origin. Every Source returns verified bytes or an error, never anything in between.
 //
 // Cutting is in firmware/chunker, which the agent never links; joining is in firmware/assemble. Chunks encoded against
-// bytes that a device already holds (patches) will live in firmware/patch; a patch is judged by the chunk it yields, so
-// nothing in this package changes for them.
+// bytes that a device already holds are in firmware/patch; a patch is judged by the chunk it yields, so nothing in this
+// package knows of them. firmware/remote brings both together: what a repository offers, in the fewest bytes.
 //
 // # Reading what others wrote
 //

@@ -36,7 +36,7 @@ type Options struct {
 	OpenRepo   bool     // serve /repo to everybody, for a CDN in front of it
 	MaxImage   int64    // bytes of an uploaded image; 0: 16 GiB
 
-	PatchWorkers int // cores that make patches in the background; 0: half of them; less than 0: no patches are made
+	PatchWorkers int // cores that make patches in the background; 0: half of them, four at most; less than 0: no patches are made
 
 	Dashboard http.Handler // nil: the one that is built in
 	Log       *slog.Logger

@@ -137,6 +137,9 @@ var errEnough = errors.New("the rest is not wanted")
 // patched fetches a group and delivers what is wanted of it. Chunks that did not come stay in g.ids: only the network, the
 // context and deliver can fail it.
 func (r *Remote) patched(ctx context.Context, g *wanted, deliver Deliver, line *atomic.Int64) error {
+	if r.usable() != g.pack {
+		return nil // it was found to be of no use since this was planned
+	}
 	body, n, err := r.read(ctx, g.Offset, g.Size)
 	line.Add(n)
 	r.patch.Add(n)

@@ -403,12 +403,15 @@ func TestDamage(t *testing.T) {
 			if c.warning == "another index" {
 				batch = w.targetIndex.Chunks
 			}
-			o.Index = w.targetIndex
+			o.Index, o.Requests = w.targetIndex, 1
 			r, err := remote.Open(t.Context(), o)
 			if !errors.Is(err, c.opens) {
 				t.Fatal(err)
 			}
 			w.fetch(t, r, batch)
+			if c.warning == "most of its groups fail" && r.Traffic().Patch > w.pack.Size*3/4 {
+				t.Errorf("%d bytes of a pack of no use that has %d", r.Traffic().Patch, w.pack.Size)
+			}
 			if whole := r.Traffic().Chunk; whole == 0 || whole > w.frames(batch[:min(c.most, len(batch))])*11/10 {
 				t.Errorf("%d bytes of chunks, at most %d chunks should come whole", whole, c.most)
 			}

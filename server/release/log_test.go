@@ -3,10 +3,6 @@ package release_test
 import (
 	"context"
 	"log/slog"
-	"testing"
-
-	"github.com/waxwing-ota/waxwing/server/release"
-	"github.com/waxwing-ota/waxwing/server/store"
 )
 
 // slogTo returns a logger that hands its messages over.
@@ -23,15 +19,3 @@ func (h handler) Handle(_ context.Context, r slog.Record) error {
 
 func (h handler) WithAttrs([]slog.Attr) slog.Handler { return h }
 func (h handler) WithGroup(string) slog.Handler      { return h }
-
-// forget takes what is told of patches out of a release.
-func forget(t *testing.T, s *store.Store, name string) {
-	t.Helper()
-	_, err := store.NewCollection[release.Release](s, release.ReleasesName).Update(t.Context(), name, func(d *release.Release) error {
-		d.Patches = nil
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}

@@ -54,7 +54,7 @@ func (r *Releases) patchAll(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			r.Log.Warn("looking after patches failed; it is tried again", "error", err, "in", r.PatchEvery)
 		}
-		if more && err == nil {
+		if more && err == nil || errors.Is(err, errRebuild) {
 			continue
 		}
 		select {
@@ -201,12 +201,13 @@ func (r *Releases) standing(ctx context.Context, target *Release, all []Release,
 		one := Patches{Base: p.base.Version, State: PatchesWaiting}
 		i := slices.IndexFunc(target.Patches, func(old Patches) bool { return old.Base == p.base.Version && old.State == PatchesReady })
 		switch cause := r.broken[p.name()]; {
-		case there.has(p) && i >= 0:
+		case there.has(p) && i >= 0 && r.looked[p.name()]:
 			one = target.Patches[i]
-		case there.has(p):
+		case there.has(p): // once in each life of a server: a pack may be of an earlier format
 			if one, err = r.look(ctx, p); err != nil {
 				return nil, err
 			}
+			r.looked[p.name()] = true
 		case cause != nil:
 			one.State, one.Error = PatchesFailed, cause.Error()
 		}

@@ -225,13 +225,22 @@ func TestPatchesThatAreThere(t *testing.T) {
 	if err := w.blob.Put(t.Context(), key, strings.NewReader("broken"), 6); err != nil {
 		t.Fatal(err)
 	}
-	// The document remembers a good one; without it the server looks.
-	forget(t, s, "edge-gw/2")
+	// Whatever the document says, a server that begins looks.
 	mend := openWorld(t, s, folder)
 	mend.PatchEvery = 20 * time.Millisecond
+	mended := make(chan struct{})
+	mend.Releases.Log = slogTo(func(msg string) {
+		if msg == "patches are ready" {
+			close(mended)
+		}
+	})
 	mend.run()
+	<-mended
 	if p := mend.patched("2", "1 ready"); p[0].Bytes != info.Bytes {
 		t.Errorf("%+v after %+v", p, info)
+	}
+	if again, ok := mend.has(one, two); !ok || again != info {
+		t.Errorf("%+v after %+v", again, info)
 	}
 }
 

@@ -43,11 +43,14 @@ type Options struct {
 	MaxImage   int64  // bytes; 0: 16 GiB
 	// Running says what the fleet runs, so that there are patches from it; nil: nothing is known of it.
 	Running      func(ctx context.Context) ([]Running, error)
-	PatchWorkers int           // cores that make patches; 0: half of them; less than 0: none, no patches are made
+	PatchWorkers int           // cores that make patches; 0: half of them, four at most; less than 0: none, no patches are made
 	PatchEvery   time.Duration // how often it is looked whether the fleet runs something else; 0: two minutes
 	Log          *slog.Logger
 	Now          func() time.Time // nil: the clock of the machine
 }
+
+// mostWorkers bounds the cores that make patches when nobody says how many: each takes about 200 MiB.
+const mostWorkers = 4
 
 // uploadLife is how long an upload that nobody continues is kept.
 const uploadLife = 24 * time.Hour
@@ -62,6 +65,7 @@ type Releases struct {
 	wake     chan struct{}
 	patch    chan struct{}    // releases have changed: patches may be wanted
 	broken   map[string]error // pairs whose patches failed; of patchAll
+	looked   map[string]bool  // pairs whose packs can be read; of patchAll
 	heavy    sync.Mutex       // held while a release is built
 	writing  locks            // uploads that a request appends to now
 	publish  sync.Mutex       // one publication at a time: each signs the role that follows the last one
@@ -76,7 +80,7 @@ func New(o Options) (*Releases, error) {
 		o.MaxImage = 16 << 30
 	}
 	if o.PatchWorkers == 0 {
-		o.PatchWorkers = max(runtime.GOMAXPROCS(0)/2, 1)
+		o.PatchWorkers = min(max(runtime.GOMAXPROCS(0)/2, 1), mostWorkers)
 	}
 	if o.PatchEvery <= 0 {
 		o.PatchEvery = 2 * time.Minute
@@ -96,6 +100,7 @@ func New(o Options) (*Releases, error) {
 		wake:     make(chan struct{}, 1),
 		patch:    make(chan struct{}, 1),
 		broken:   map[string]error{},
+		looked:   map[string]bool{},
 	}, nil
 }
 

@@ -101,7 +101,7 @@ func command(words io.Writer) *cobra.Command {
 	f.StringVar(&o.Blob, "blob", "", "`URL` or folder of images and repository (default: DIR/blob)")
 	f.BoolVar(&o.OpenRepo, "open-repo", false, "serve /repo without a certificate, for a CDN in front of it")
 	f.Int64Var(&o.MaxImage, "max-image", 0, "largest image in `BYTES` (default 16 GiB)")
-	f.IntVar(&o.PatchWorkers, "patch-workers", 0, "`CORES` that make patches in the background (default half of them; -1: make none)")
+	f.IntVar(&o.PatchWorkers, "patch-workers", 0, "`CORES` that make patches in the background, 200 MB each (default half of them, at most 4; -1: make none)")
 	f.StringVar(&levelName, "log-level", "info", "`LEVEL`: debug, info, warn or error")
 	return c
 }
