@@ -33,6 +33,7 @@ type Options struct {
 	Out     io.Writer // for people
 	Server  []string  // more flags of the server
 	Image   int       // MiB of the file systems; 0: 80. Below 64 they hold a part of the files
+	Noise   int       // MiB of each image that do not compress, and change in many places from version to version
 	// Route returns the URL by which devices reach the device plane at a URL, such as that of a slow uplink; nil: the same.
 	Route func(server string) (string, error)
 }

@@ -2,8 +2,10 @@ package fleet
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,6 +74,11 @@ func (f *Fleet) plant(ctx context.Context, tree, version string, healthy bool) e
 			return err
 		}
 	}
+	if f.o.Noise > 0 {
+		if err := os.WriteFile(filepath.Join(tree, "usr/lib/noise"), noise(f.o.Noise<<20, version), 0o644); err != nil {
+			return err
+		}
+	}
 	health := "well\n"
 	if !healthy {
 		health = "broken\n"
@@ -90,6 +97,17 @@ func (f *Fleet) plant(ctx context.Context, tree, version string, healthy bool) e
 		}
 		return os.Chtimes(path, stamp, stamp)
 	})
+}
+
+// noise is bytes that are the same in all versions but for one in forty.
+func noise(n int, version string) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b) // never fails
+	r := rand.New(rand.NewChaCha8(sha256.Sum256([]byte(version))))
+	for at := r.IntN(80); at < n; at += 1 + r.IntN(80) {
+		b[at] += byte(1 + r.IntN(3))
+	}
+	return b
 }
 
 // build makes an agent of a version.

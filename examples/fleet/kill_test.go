@@ -70,6 +70,57 @@ func TestServerKilled(t *testing.T) {
 	}
 }
 
+// TestServerKilledAmidPatches kills the server, and breaks the line, while groups of patches are on it. Devices go on where
+// they broke off: less crosses the line than a second try would take.
+func TestServerKilledAmidPatches(t *testing.T) {
+	const devices = 3
+	line := newUplink(t, 1<<30)
+	f := start(t, Options{Devices: devices, Image: 40, Noise: 6, Route: line.route})
+	if _, err := f.Release(t.Context(), First, true); err != nil {
+		t.Fatal(err)
+	}
+	id, err := f.Begin(t.Context(), First, "100%")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Finish(t.Context(), id, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	release, err := f.Release(t.Context(), "1.1.0", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := line.down.Load()
+	line.slow(release.Alone / 4) // so many seconds
+	if id, err = f.Begin(t.Context(), "1.1.0", "100%"); err != nil {
+		t.Fatal(err)
+	}
+	f.await(t, "patches in the middle", func() bool { return line.down.Load()-before > release.Alone*7/10 })
+	f.Server.kill()
+	line.cut()
+	t.Logf("the line broke after %s", size(line.down.Load()-before))
+	if err := f.StartServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	result, err := f.Finish(t.Context(), id, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result.Release = release
+	result.Print(t.Output())
+	if err := f.judge(t.Context(), result, true); err != nil {
+		t.Error(err)
+	}
+	crossed, limit := line.down.Load()-before, release.Alone*11/10+devices*perDevice
+	t.Logf("%s crossed the line", size(crossed))
+	if second := release.Alone * 16 / 10; limit > second {
+		t.Fatalf("the limit of %s would not show a second try, which is %s", size(limit), size(second))
+	}
+	if crossed > limit {
+		t.Errorf("%s crossed the uplink, one copy is %s; at most %s was to", size(crossed), size(release.Alone), size(limit))
+	}
+}
+
 // await fails the test when a condition does not come to hold.
 func (f *Fleet) await(t *testing.T, what string, holds func() bool) {
 	t.Helper()

@@ -23,6 +23,7 @@ type uplink struct {
 	mu   sync.Mutex
 	rate int64     // bytes a second
 	free time.Time // when the line can carry more
+	live map[net.Conn]bool
 }
 
 func newUplink(t *testing.T, rate int64) *uplink {
@@ -32,7 +33,7 @@ func newUplink(t *testing.T, rate int64) *uplink {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	u := &uplink{listener: l, ctx: ctx, rate: rate}
+	u := &uplink{listener: l, ctx: ctx, rate: rate, live: map[net.Conn]bool{}}
 	u.work.Go(u.accept)
 	t.Cleanup(func() {
 		cancel()
@@ -40,6 +41,32 @@ func newUplink(t *testing.T, rate int64) *uplink {
 		u.work.Wait()
 	})
 	return u
+}
+
+// slow changes the rate from now on.
+func (u *uplink) slow(rate int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.rate = rate
+}
+
+// cut breaks every connection off, with what is on its way.
+func (u *uplink) cut() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for c := range u.live {
+		_ = c.(*net.TCPConn).SetLinger(0)
+		_ = c.Close()
+	}
+}
+
+// lives notes a connection that cut may break off.
+func (u *uplink) lives(c net.Conn, yes bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if delete(u.live, c); yes {
+		u.live[c] = true
+	}
 }
 
 // route is Options.Route.
@@ -67,6 +94,10 @@ func (u *uplink) relay(device net.Conn) {
 		return
 	}
 	defer server.Close()
+	u.lives(device, true)
+	u.lives(server, true)
+	defer u.lives(device, false)
+	defer u.lives(server, false)
 	over := context.AfterFunc(u.ctx, func() { _ = device.Close(); _ = server.Close() })
 	defer over()
 	var both sync.WaitGroup
