@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -248,6 +249,7 @@ func (r *Releases) patchOne(ctx context.Context, p pair, there packSet) {
 	begun := r.Now()
 	r.Log.Info("making patches", "patches", p.name())
 	done, err := r.makePacks(ctx, p, there)
+	debug.FreeOSMemory() // it took hundreds of megabytes, and may not need them again for weeks
 	switch {
 	case ctx.Err() != nil:
 		return
