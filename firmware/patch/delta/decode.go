@@ -14,7 +14,8 @@ const (
 	MaxBody   = 4 << 20   // bytes of the body itself
 	MaxBase   = 128 << 20 // bytes of the base that it declares
 	MaxRanges = 4096      // ranges that it declares
-	Window    = 4 << 20   // how far back in the target it may look
+	maxWindow = 22        // logarithm of how far back in the target it may look
+	minWindow = 16
 )
 
 // Decode rebuilds pieces of a target from a body and from the ranges of base that the body declares; nothing else of base
@@ -22,25 +23,29 @@ const (
 // is known of what comes out until the caller has compared it with a digest.
 //
 // Errors match firmware.ErrMalformed when the body cannot be what an encoder wrote, firmware.ErrTooLarge, and
-// firmware.ErrCorrupt when base cannot be read; errors of deliver are returned as they are. Memory is about 5 MiB whatever
-// is asked.
+// firmware.ErrCorrupt when base cannot be read; errors of deliver are returned as they are. Memory is at most 8 MiB whatever
+// is asked, and 4 MiB with the window that [Encode] takes for an upgrade.
 func Decode(body []byte, base io.ReaderAt, baseSize int64, sizes []int, deliver func(i int, plain []byte) error) error {
-	total := 0
+	total, largest := 0, 0
 	for _, n := range sizes {
 		if n <= 0 || n > firmware.MaxChunkSize || total > MaxPlain-n {
 			return fmt.Errorf("patch: pieces of over %d bytes: %w", MaxPlain, firmware.ErrTooLarge)
 		}
 		total += n
+		largest = max(largest, n)
 	}
 	if len(body) > MaxBody {
 		return fmt.Errorf("patch: a body of %d bytes: %w", len(body), firmware.ErrTooLarge)
 	}
-	ranges, stream, err := parseRanges(body, baseSize)
+	if len(body) < 2 || body[0] < minWindow || body[0] > maxWindow || code(body[1]) >= codes {
+		return fmt.Errorf("patch: the body is of another kind: %w", firmware.ErrMalformed)
+	}
+	ranges, stream, err := parseRanges(body[2:], baseSize)
 	if err != nil {
 		return err
 	}
-	d := &rebuilder{m: newModel(), pages: newPages(base, ranges)}
-	d.buf = make([]byte, 0, min(total, Window+firmware.MaxChunkSize))
+	d := &rebuilder{m: newModel(code(body[1])), pages: newPages(base, ranges), window: 1 << body[0]}
+	d.buf = make([]byte, 0, min(total, d.window+largest))
 	d.init(stream)
 	for i, n := range sizes {
 		if err := d.piece(n); err != nil {
@@ -61,7 +66,8 @@ type rebuilder struct {
 	decoder
 	m       *model
 	pages   *pages
-	buf     []byte // the end of what was rebuilt: at least Window bytes of it when there are so many
+	window  int
+	buf     []byte // the end of what was rebuilt: at least window bytes of it when there are so many
 	dropped int64  // rebuilt bytes before buf
 }
 
@@ -71,7 +77,7 @@ func (d *rebuilder) here() int64 { return d.pages.size + d.dropped + int64(len(d
 // piece rebuilds n bytes at the end of buf.
 func (d *rebuilder) piece(n int) error {
 	if len(d.buf)+n > cap(d.buf) {
-		keep := min(len(d.buf), Window)
+		keep := min(len(d.buf), d.window)
 		d.dropped += int64(len(d.buf) - keep)
 		d.buf = d.buf[:copy(d.buf, d.buf[len(d.buf)-keep:])]
 	}
@@ -100,16 +106,11 @@ func (d *rebuilder) literal() error {
 	} else if n > 0 {
 		p1 = d.buf[n-1]
 	}
-	var c uint32
-	if m.hist&1 == 1 {
-		guess, err := d.goesOn()
-		if err != nil {
-			return err
-		}
-		c = d.tree2(m.literal[p1][:], m.aligned[guess][:])
-	} else {
-		c = d.tree2(m.literal[p1][:], m.paired[pair(p1, p2)][:])
+	guess, err := d.goesOn()
+	if err != nil {
+		return err
 	}
+	c := d.tree3(m.literal[p1][:], m.paired[pair(p1, p2)][:], m.aligned[guess][:], &m.mixers[m.hist&1])
 	d.buf = append(d.buf, byte(c))
 	m.hist <<= 1
 	return nil
@@ -126,7 +127,7 @@ func (d *rebuilder) goesOn() (byte, error) {
 		}
 		return b[0], nil
 	}
-	if src < 0 || dist > Window {
+	if src < 0 || dist > int64(d.window) {
 		return 0, nil
 	}
 	return d.buf[int64(len(d.buf))-dist], nil
@@ -160,7 +161,7 @@ func (d *rebuilder) copy(limit int) error {
 	}
 	m.hist = m.hist<<1 | 1
 	if src >= d.pages.size {
-		if dist > Window {
+		if int(dist) > d.window {
 			return errStream
 		}
 		d.repeat(int(dist), int(n))
@@ -206,23 +207,25 @@ func (d *rebuilder) runs(src int64, n int) error {
 	for {
 		r := int(d.number(&m.run[m.lastRun]))
 		m.lastRun = runClass(uint32(r))
-		if r > n {
+		if r > n || r < 0 {
 			return errStream
 		}
-		if err := d.take(src, r); err != nil {
+		at := len(d.buf)
+		if err := d.take(src, min(r+3, n)); err != nil {
 			return err
 		}
+		m.words.expect(d.buf[at:], r, uint32(src))
+		d.buf = d.buf[:at+r]
 		n -= r
 		src += int64(r)
 		if n == 0 {
 			return nil
 		}
 		k := min(4, n)
-		at := len(d.buf)
 		if err := d.take(src, k); err != nil { // taken, then changed where it stands
 			return err
 		}
-		d.word(src, d.buf[at:])
+		d.word(src, d.buf[at+r:])
 		n -= k
 		src += int64(k)
 		if n == 0 || d.overrun() {
@@ -239,12 +242,12 @@ func (d *rebuilder) word(src int64, b []byte) {
 		return
 	}
 	old := binary.LittleEndian.Uint32(b)
-	guesses := m.words.guesses(uint32(src), old)
 	symbol := d.tree(m.guess[m.lastGuess][:], 3)
-	m.lastGuess = int(min(symbol, candidates))
-	if symbol < candidates {
-		binary.LittleEndian.PutUint32(b, old+guesses[symbol])
-	} else {
+	m.lastGuess = int(symbol)
+	switch {
+	case symbol < guesses:
+		binary.LittleEndian.PutUint32(b, old+m.words.guess(uint32(src), old)[symbol])
+	case symbol != wordUnchanged:
 		d.bytes(b)
 	}
 	m.words.learn(uint32(src), old, binary.LittleEndian.Uint32(b)-old)

@@ -2,26 +2,25 @@ package delta
 
 import "encoding/binary"
 
-// Stats counts bits, for people who improve the encoder.
-type Stats struct {
-	Bits [16]float64
-	N    [16]int
-}
-
-var Debug *Stats
-
-func (e *encoder) mark() int { return len(e.out) + e.held }
-
 // Segment says that Length bytes of the target at At resemble what lies at From in the base.
 type Segment struct{ At, Length, From int }
 
 // Encode writes the body that rebuilds target, cut into pieces of the given sizes, from base, which is the ranges put
 // together. Segments rise and do not overlap; what none covers is written as literals and exact copies.
 func Encode(ranges []Range, base, target []byte, sizes []int, segments []Segment) []byte {
-	e := &tokens{m: newModel(), base: len(base), all: append(append(make([]byte, 0, len(base)+len(target)), base...), target...)}
+	covered := 0
+	for _, s := range segments {
+		covered += s.Length
+	}
+	window := byte(maxWindow)
+	if 2*covered > len(target) {
+		window = baseWindow
+	}
+	c := codeOf(base)
+	e := &tokens{m: newModel(c), window: 1 << window, base: len(base), all: append(append(make([]byte, 0, len(base)+len(target)), base...), target...)}
 	e.at = e.base
 	e.init()
-	e.find.init(e.all, e.base)
+	e.find.init(e.all, e.base, e.window)
 	end := e.base
 	for _, n := range sizes {
 		end += n
@@ -41,44 +40,36 @@ func Encode(ranges []Range, base, target []byte, sizes []int, segments []Segment
 		}
 		e.gap(end)
 	}
-	return append(appendRanges(nil, ranges), e.finish()...)
+	return append(appendRanges([]byte{window, byte(c)}, ranges), e.finish()...)
 }
+
+// baseWindow is the window where most comes from the base: devices that apply an upgrade need less memory.
+const baseWindow = 20
 
 // tokens writes the tokens of one body. Positions count the base and, behind it, the target.
 type tokens struct {
 	encoder
-	m     *model
-	all   []byte
-	base  int
-	at    int
-	find  finder
-	parse parser
-}
-
-func (e *tokens) count(kind int, before float64) {
-	if Debug != nil {
-		Debug.Bits[kind] += e.bitsOut() - before
-		Debug.N[kind]++
-	}
-}
-
-func (e *tokens) bitsOut() float64 {
-	return float64(e.mark())*8 + 32 - log2(e.rng)
+	m        *model
+	window   int
+	all      []byte
+	base     int
+	at       int
+	find     finder
+	parse    parser
+	expected []byte // of the base, for a run
 }
 
 func (e *tokens) literalByte() {
-	b0 := e.bitsOut()
 	m := e.m
 	e.bit(&m.copyOrLiteral[m.hist&63], 0)
-	t, u := e.context(e.at, m.hist, m.dist[0])
-	e.tree2(t, u, uint32(e.all[e.at]))
+	t, u, v := e.context(e.at, m.dist[0])
+	e.tree3(t, u, v, &m.mixers[m.hist&1], uint32(e.all[e.at]))
 	m.hist <<= 1
 	e.at++
-	e.count(0, b0)
 }
 
 // context returns what predicts a literal at a position.
-func (e *tokens) context(at int, hist, dist uint32) (t, u []prob) {
+func (e *tokens) context(at int, dist uint32) (t, u, v []prob) {
 	var p1, p2 byte
 	if at > e.base {
 		p1 = e.all[at-1]
@@ -86,16 +77,13 @@ func (e *tokens) context(at int, hist, dist uint32) (t, u []prob) {
 	if at > e.base+1 {
 		p2 = e.all[at-2]
 	}
-	if hist&1 == 1 { // right after a copy
-		return e.m.literal[p1][:], e.m.aligned[e.goesOn(at, dist)][:]
-	}
-	return e.m.literal[p1][:], e.m.paired[pair(p1, p2)][:]
+	return e.m.literal[p1][:], e.m.paired[pair(p1, p2)][:], e.m.aligned[e.goesOn(at, dist)][:]
 }
 
 // goesOn returns the byte with which a copy from dist back would go on.
 func (e *tokens) goesOn(at int, dist uint32) byte {
 	v := at - int(dist)
-	if v < 0 || v >= e.base && dist > Window {
+	if v < 0 || v >= e.base && int(dist) > e.window {
 		return 0
 	}
 	return e.all[v]
@@ -104,16 +92,11 @@ func (e *tokens) goesOn(at int, dist uint32) byte {
 func pair(p1, p2 byte) uint32 { return (uint32(p1) | uint32(p2)<<8) * 0x9e3779b1 >> 22 }
 
 func (e *tokens) copyOp(n, dist uint32) {
-	b0 := e.bitsOut()
 	m := e.m
 	e.bit(&m.copyOrLiteral[m.hist&63], 1)
 	kind := kindOf(&m.dist, dist)
 	e.tree(m.source[m.hist&7][:], 3, uint32(kind))
-	e.count(1+kind, b0)
-	b0 = e.bitsOut()
 	e.number(&m.length[kind], n-minCopy)
-	e.count(7, b0)
-	b0 = e.bitsOut()
 	diff := dist - m.dist[0]
 	switch kind {
 	case sourceNear:
@@ -129,8 +112,6 @@ func (e *tokens) copyOp(n, dist uint32) {
 		e.tree(m.low[:], lowBits, dist&(1<<lowBits-1))
 	}
 	m.use(kind, dist)
-	e.count(1+kind, b0)
-	b0 = e.bitsOut()
 	src := e.at - int(dist)
 	exact := uint32(1)
 	for i := range int(n) {
@@ -142,7 +123,6 @@ func (e *tokens) copyOp(n, dist uint32) {
 	if src < e.base {
 		e.bit(&m.exact[kind][sizeClass(n)], exact)
 	}
-	e.count(7, b0)
 	if exact == 1 {
 		e.at += int(n)
 	} else {
@@ -151,57 +131,68 @@ func (e *tokens) copyOp(n, dist uint32) {
 	m.hist = m.hist<<1 | 1
 }
 
+// runs writes n bytes that resemble those at src.
 func (e *tokens) runs(src, n int) {
 	m := e.m
-	for end := e.at + n; e.at < end; {
-		b0 := e.bitsOut()
-		r := 0
-		for e.at+r < end && e.all[src+r] == e.all[e.at+r] {
-			r++
-		}
+	for end := e.at + n; ; {
+		r := e.asExpected(src, end)
 		e.number(&m.run[m.lastRun], uint32(r))
 		m.lastRun = runClass(uint32(r))
 		e.at += r
 		src += r
-		e.count(8, b0)
 		if e.at == end {
 			return
 		}
-		b0 = e.bitsOut()
 		k := min(4, end-e.at)
-		var a, b [4]byte
-		for i := range k {
-			a[i], b[i] = e.all[src+i], e.all[e.at+i]
-		}
-		old := binary.LittleEndian.Uint32(a[:])
-		diff := binary.LittleEndian.Uint32(b[:]) - old
-		kind := 9
-		if k == 4 {
-			g := m.words.guesses(uint32(src), old)
-			sym := uint32(candidates)
-			for i, x := range g {
-				if x == diff {
-					sym = uint32(i)
-					break
-				}
-			}
-			e.tree(m.guess[m.lastGuess][:], 3, sym)
-			m.lastGuess = int(sym)
-			if sym == candidates {
-				e.word(a[:], b[:])
-				kind = 10
+		a, b := e.all[src:src+k], e.all[e.at:e.at+k]
+		if k < 4 {
+			e.bytes(a, b)
+		} else {
+			old := binary.LittleEndian.Uint32(a)
+			diff := binary.LittleEndian.Uint32(b) - old
+			symbol := symbolOf(m.words.guess(uint32(src), old), diff)
+			e.tree(m.guess[m.lastGuess][:], 3, symbol)
+			m.lastGuess = int(symbol)
+			if symbol == wordExplicit {
+				e.bytes(a, b)
 			}
 			m.words.learn(uint32(src), old, diff)
-		} else {
-			e.word(a[:k], b[:k])
 		}
 		e.at += k
 		src += k
-		e.count(kind, b0)
+		if e.at == end {
+			return
+		}
 	}
 }
 
-func (e *tokens) word(a, b []byte) {
+func symbolOf(guess [guesses]uint32, diff uint32) uint32 {
+	if diff == 0 {
+		return wordUnchanged
+	}
+	for i, g := range guess {
+		if g == diff {
+			return uint32(i)
+		}
+	}
+	return wordExplicit
+}
+
+// asExpected returns for how long the target, up to end, is what is expected of the base at src.
+func (e *tokens) asExpected(src, end int) int {
+	n := end - e.at
+	for look := 256; ; look *= 4 {
+		look = min(look, n)
+		e.expected = append(e.expected[:0], e.all[src:src+min(look+3, n)]...)
+		e.m.words.expect(e.expected, look, uint32(src))
+		if r := same(e.expected[:look], e.all[e.at:e.at+look]); r < look || look == n {
+			return r
+		}
+	}
+}
+
+// bytes writes what changes a into b.
+func (e *tokens) bytes(a, b []byte) {
 	m := e.m
 	d := b[0] - a[0]
 	e.tree(m.first[:], 8, uint32(d))
@@ -254,4 +245,35 @@ func kindOf(last *[reps]uint32, dist uint32) int {
 		return sourceNear
 	}
 	return sourceFar
+}
+
+// codeOf guesses what kind of code lies in b: calls of which kind lead to places that are in it?
+func codeOf(b []byte) code {
+	inside := func(to int) int {
+		if to >= 0 && to < len(b) {
+			return 1
+		}
+		return 0
+	}
+	var x86, arm int
+	for i := 0; i+5 <= len(b); i++ {
+		if b[i] == 0xe8 {
+			x86 += inside(i + 5 + int(int32(binary.LittleEndian.Uint32(b[i+1:]))))
+		}
+		if i&3 == 0 {
+			switch w := binary.LittleEndian.Uint32(b[i:]); {
+			case w>>26 == 0x25:
+				arm += inside(i + int(int32(w<<6)>>4))
+			case w>>24 == 0xeb:
+				arm += inside(i + int(int32(w<<8)>>6))
+			}
+		}
+	}
+	switch {
+	case max(x86, arm) < len(b)/4000:
+		return codeNone
+	case arm > x86:
+		return codeARM
+	}
+	return codeX86
 }

@@ -48,7 +48,6 @@ const (
 
 const (
 	reps       = 4
-	candidates = 4 // differences that a word is guessed to have
 	minCopy    = 2
 	lowBits    = 4
 	nearLimit  = 1 << 14
@@ -66,21 +65,22 @@ type model struct {
 	length        [6]number
 	exact         [6][16]prob
 	run           [8]number
-	guess         [8][8]prob
+	guess         [8][8]prob // by the symbol before
 	first         [256]prob
 	rest          [3][3][256]prob
 	literal       [256][256]prob        // after a byte
 	paired        [litContext][256]prob // after two bytes, hashed
 	aligned       [256][256]prob        // where a copy would have gone on with this byte
 
+	mixers             [2][256]mixer // of literals: elsewhere, and after a copy
 	dist               [reps]uint32
 	hist               uint32 // kinds of the last tokens, newest lowest
 	lastRun, lastGuess int
 	words              words
 }
 
-func newModel() *model {
-	m := new(model)
+func newModel(c code) *model {
+	m := &model{words: words{code: c}}
 	m.reset()
 	return m
 }
@@ -93,7 +93,7 @@ func (m *model) reset() {
 	for i := range m.near {
 		m.near[i].reset()
 	}
-	m.nearSign = prob{half, half}
+	m.nearSign = half
 	for i := range m.far {
 		m.far[i].reset()
 	}
@@ -125,51 +125,14 @@ func (m *model) reset() {
 	for i := range m.aligned {
 		reset(m.aligned[i][:])
 	}
+	for i := range m.mixers {
+		for j := range m.mixers[i] {
+			m.mixers[i][j] = mixer{[3]int32{3 << 13, 3 << 13, 3 << 13}}
+		}
+	}
 	m.dist = [reps]uint32{1, 2, 3, 4}
 	m.hist, m.lastRun, m.lastGuess = 0, 0, 0
-	m.words.reset()
-}
-
-// words remembers by how much 32-bit words changed, so that the next change can be guessed: a jump or a pointer into a
-// place that moved changes as the last one into that place did.
-type words struct {
-	last  [2]uint32
-	byRel [1 << 12]entry // by where the word points when it is relative to itself
-	byAbs [1 << 12]entry // by where it points when it is not
-}
-
-type entry struct{ key, diff uint32 }
-
-const wordBlock = 9 // bits of an address that share a guess
-
-func (w *words) reset() { *w = words{} }
-
-func slot(key uint32) uint32 { return key * 0x9e3779b1 >> 20 }
-
-// guesses returns the candidates for the word old at source position at.
-func (w *words) guesses(at, old uint32) [candidates]uint32 {
-	var g [candidates]uint32
-	g[2], g[3] = w.last[0], w.last[1]
-	g[0], g[1] = g[2], g[2]
-	rel := (at + old) >> wordBlock
-	if e := &w.byRel[slot(rel)]; e.key == rel {
-		g[0] = e.diff
-	}
-	abs := old >> wordBlock
-	if e := &w.byAbs[slot(abs)]; e.key == abs {
-		g[1] = e.diff
-	}
-	return g
-}
-
-func (w *words) learn(at, old, diff uint32) {
-	rel := (at + old) >> wordBlock
-	w.byRel[slot(rel)] = entry{rel, diff}
-	abs := old >> wordBlock
-	w.byAbs[slot(abs)] = entry{abs, diff}
-	if w.last[0] != diff {
-		w.last[1], w.last[0] = w.last[0], diff
-	}
+	m.words = words{code: m.words.code}
 }
 
 func lengthClass(n uint64) int { return int(min(n-minCopy, 3)) }

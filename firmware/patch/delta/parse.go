@@ -37,11 +37,12 @@ func treePrice(t []prob, n int, v uint32) (sum uint32) {
 	return sum
 }
 
-func tree2Price(t, u []prob, v uint32) (sum uint32) {
+func tree3Price(t, u, w []prob, x *[256]mixer, v uint32) (sum uint32) {
 	m := uint32(1)
 	for i := 7; i >= 0; i-- {
 		b := v >> i & 1
-		sum += priceOf((t[m].p()+u[m].p())>>1|1, b)
+		mixed, _, _, _ := x[m].mix(t[m].p(), u[m].p(), w[m].p())
+		sum += priceOf(mixed, b)
 		m = m<<1 | b
 	}
 	return sum
@@ -80,6 +81,7 @@ type parser struct {
 	near   [2]numberPrice
 	low    [1 << lowBits]uint32
 	steps  []match
+	stale  int // position from which the tables are out of date
 }
 
 type node struct {
@@ -93,7 +95,7 @@ type node struct {
 // gap writes everything up to end.
 func (e *tokens) gap(end int) {
 	for e.at < end {
-		e.search(min(end, e.at+block))
+		e.search(min(end, e.at+block), end)
 	}
 }
 
@@ -117,10 +119,14 @@ func (e *tokens) prepare() {
 	}
 }
 
-// search finds the cheapest tokens from here to end or a little less, and writes them.
-func (e *tokens) search(end int) {
+// search finds the cheapest tokens from here to end, and writes them. Where a long copy begins it goes no further, and
+// writes the copy as far as limit.
+func (e *tokens) search(end, limit int) {
 	p := &e.parse
-	e.prepare()
+	if e.at >= p.stale {
+		e.prepare()
+		p.stale = e.at + block/2
+	}
 	n := end - e.at
 	for i := 1; i <= n; i++ {
 		p.nodes[i].cost = math.MaxUint32
@@ -141,11 +147,11 @@ func (e *tokens) search(end int) {
 				use(&d.last, kindOf(&d.last, d.dist), d.dist)
 			}
 		}
-		found := e.find.at(at, end-at)
+		found := e.find.at(at, limit-at)
 		if k := len(found); k > 0 && found[k-1].n >= enough {
 			stop, long = i, found[k-1]
 			for _, r := range d.last { // the same from a place that is cheap to name
-				if m := e.repeats(at, end, r); m >= int(long.n) {
+				if m := e.repeats(at, limit, r); m >= int(long.n) {
 					long = match{uint32(m), r}
 					break
 				}
@@ -153,8 +159,8 @@ func (e *tokens) search(end int) {
 			break
 		}
 		flag := e.m.copyOrLiteral[d.hist&63]
-		t, u := e.context(at, d.hist, d.last[0])
-		p.relax(i, 1, 0, d.cost+flag.price(0)+tree2Price(t, u, uint32(e.all[at])))
+		t, u, v := e.context(at, d.last[0])
+		p.relax(i, 1, 0, d.cost+flag.price(0)+tree3Price(t, u, v, &e.m.mixers[d.hist&1], uint32(e.all[at])))
 		copying := d.cost + flag.price(1)
 		source := e.m.source[d.hist&7][:]
 		for k, dist := range d.last {
@@ -184,7 +190,7 @@ func (e *tokens) search(end int) {
 			default:
 				c = near + e.m.nearSign.price(0) + p.near[0].of(diff)
 			}
-			for ; l <= min(int(m.n), maxPriced); l++ {
+			for ; l <= min(int(m.n), maxPriced, end-at); l++ {
 				x := c + exact + p.length[k][l]
 				if k == sourceFar {
 					x += p.far[lengthClass(uint64(l))].of(m.dist >> lowBits)
@@ -228,7 +234,7 @@ func (e *tokens) repeats(at, end int, dist uint32) int {
 	}
 	if p < e.base {
 		end = min(end, at+e.base-p)
-	} else if dist > Window {
+	} else if int(dist) > e.window {
 		return 0
 	}
 	return same(e.all[at:end], e.all[p:])

@@ -1,7 +1,5 @@
 package delta
 
-import "math"
-
 // A binary range coder as in LZMA (Igor Pavlov's 7-Zip, rc encoder and decoder): 32-bit range, bytes out when it falls
 // below 2^24, carries resolved through a cached byte. Probabilities are of a zero bit.
 
@@ -10,31 +8,44 @@ const (
 	topValue = 1 << 24
 )
 
-// prob estimates how likely a zero is, at two speeds: fast follows what just happened, slow remembers. 16 bits each.
-type prob struct{ fast, slow uint16 }
+// prob estimates how likely a zero is, at two speeds: the upper 12 bits follow what just happened, the next 16 remember,
+// the last 4 count: both learn faster at first.
+type prob uint32
 
 const (
-	half     = 1 << 15
+	half     = 1<<31 | 1<<19
 	fastRate = 4
-	slowRate = 7
 )
 
+// rates of the slow estimate by count, as shifts.
+var rates = [16]uint8{1, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 5, 6, 6, 7}
+
 // p returns 12 bits, never 0 or 4096.
-func (p prob) p() uint32 { return (uint32(p.fast)+uint32(p.slow))>>5 | 1 }
+func (p prob) p() uint32 { return (uint32(p)>>20+uint32(p)>>8&0xfff)>>1 | 1 }
 
 func (p *prob) zero() {
-	p.fast += (0xffff - p.fast) >> fastRate
-	p.slow += (0xffff - p.slow) >> slowRate
+	v := uint32(*p)
+	n := v & 15
+	r := uint32(rates[n])
+	fast, slow := v>>20, v>>4&0xffff
+	fast += (0xfff - fast) >> min(r, fastRate)
+	slow += (0xffff - slow) >> r
+	*p = prob(fast<<20 | slow<<4 | min(n+1, 15))
 }
 
 func (p *prob) one() {
-	p.fast -= p.fast >> fastRate
-	p.slow -= p.slow >> slowRate
+	v := uint32(*p)
+	n := v & 15
+	r := uint32(rates[n])
+	fast, slow := v>>20, v>>4&0xffff
+	fast -= fast >> min(r, fastRate)
+	slow -= slow >> r
+	*p = prob(fast<<20 | slow<<4 | min(n+1, 15))
 }
 
 func reset(p []prob) {
 	for i := range p {
-		p[i] = prob{half, half}
+		p[i] = half
 	}
 }
 
@@ -90,32 +101,6 @@ func (d *decoder) tree(t []prob, n int) uint32 {
 		m = m<<1 | d.bit(&t[m])
 	}
 	return m - 1<<n
-}
-
-// tree2 reads a byte whose bits two contexts predict together.
-func (d *decoder) tree2(t, u []prob) uint32 {
-	m := uint32(1)
-	for range 8 {
-		p, q := &t[m], &u[m]
-		bound := (d.rng >> probBits) * ((p.p()+q.p())>>1 | 1)
-		m <<= 1
-		if d.code < bound {
-			d.rng = bound
-			p.zero()
-			q.zero()
-		} else {
-			d.rng -= bound
-			d.code -= bound
-			p.one()
-			q.one()
-			m |= 1
-		}
-		for d.rng < topValue {
-			d.rng <<= 8
-			d.code = d.code<<8 | uint32(d.next())
-		}
-	}
-	return m - 256
 }
 
 // raw reads n bits that nothing is known of.
@@ -207,33 +192,3 @@ func (e *encoder) finish() []byte {
 	}
 	return e.out[1:]
 }
-
-// tree2 writes a byte whose bits two contexts predict together.
-func (e *encoder) tree2(t, u []prob, v uint32) {
-	m := uint32(1)
-	for i := 7; i >= 0; i-- {
-		b := v >> i & 1
-		e.bit2(&t[m], &u[m], b)
-		m = m<<1 | b
-	}
-}
-
-func (e *encoder) bit2(p, q *prob, b uint32) {
-	bound := (e.rng >> probBits) * ((p.p()+q.p())>>1 | 1)
-	if b == 0 {
-		e.rng = bound
-		p.zero()
-		q.zero()
-	} else {
-		e.low += uint64(bound)
-		e.rng -= bound
-		p.one()
-		q.one()
-	}
-	for e.rng < topValue {
-		e.rng <<= 8
-		e.shift()
-	}
-}
-
-func log2(x uint32) float64 { return math.Log2(float64(x)) }

@@ -2,189 +2,166 @@ package encode
 
 import (
 	"encoding/binary"
-	"math"
+	"slices"
 
 	"github.com/waxwing-ota/waxwing/firmware/patch/delta"
 )
 
-// Prices in bits that guide the search; the coder's real ones adapt.
-var (
-	priceMatch float32 = 0.06
-	priceKnown float32 = 6
-	priceWord  float32 = 24
-	priceCopy  float32 = 26
-	pricePlain float32 = 3.0
-	depth              = 4
+// price is in 1/64 bit. Prices guide the search; the coder's real ones adapt. They were found by trial on images of Debian.
+type price = uint32
+
+const (
+	priceMatch price = 4       // a byte that is the same
+	priceKnown price = 6 * 64  // a word whose difference was seen lately
+	priceWord  price = 24 * 64 // a word that is otherwise different
+	priceCopy  price = 26 * 64 // another alignment
+	pricePlain price = 3 * 64  // a byte that follows nothing
+	priceEnd   price = 8 * 64  // to follow nothing after an alignment
 )
 
 const (
-	seed      = 12
-	slots     = 12
-	backwards = 512
+	laneCount = 12  // alignments that are followed at a time
+	backwards = 512 // bytes that an alignment may have begun before the seed that told of it
+	patience  = 400 // times that an alignment may be beaten before it is forgotten
+	wordSize  = 4   // bytes that are taken as changed together
 )
 
+// lane is an alignment that is followed: the byte of the target at i is compared with that of the base at i + diag.
 type lane struct {
-	diag  int // source position − target position
-	cost  float32
-	entry int
-	left  int
 	live  bool
-	bad   int // how often beginning anew was cheaper, since it last matched well
+	diag  int
+	cost  price // of everything up to here, the last part along this lane
+	entry int   // where that part begins
+	left  int   // bytes of a changed word that are still to come
+	bad   int   // how often it was beaten since it last matched well
 }
 
-// align finds the cheapest way to follow the base along changing alignments, as Viterbi's algorithm does: a state for each
+// step is the cheapest way to a position: along a diag, or along nothing, from where that part begins.
+type step struct {
+	cost    price
+	from    int32
+	diag    int32
+	follows bool
+}
+
+// aligner finds the cheapest way to follow a base along changing alignments, as Viterbi's algorithm does: a state for each
 // alignment in sight and one for bytes that follow nothing.
+type aligner struct {
+	base, target []byte
+	seeds        *seeds
+	known        known
+	lanes        [laneCount]lane
+	plain        lane
+	steps        []step
+}
+
+// align returns the parts of the target that resemble the base.
 func align(base, target []byte) []delta.Segment {
-	n := len(target)
-	if len(base) < seed || n < seed {
+	if len(base) < seedSize || len(target) < seedSize {
 		return nil
 	}
-	x := newChains(base, seed, 20)
-	best := make([]float32, n+1) // of anything, up to here
-	from := make([]int32, n+1)   // entry of the best
-	diag := make([]int32, n+1)   // its diag; none for plain
-	const none = math.MinInt32
-	var lanes [slots]lane
-	var seen known
-	plain, plainEntry := float32(0), 0
-	for i := 0; i < n; i++ {
-		explained := false
-		for k := range lanes {
-			l := &lanes[k]
-			if !l.live {
-				continue
-			}
-			p := i + l.diag
-			if p < 0 || p >= len(base) {
-				l.live = false
-				continue
-			}
-			if l.left > 0 {
-				l.left--
-				continue
-			}
-			if base[p] == target[i] {
-				l.cost += priceMatch
-				if i+seed <= n && p+seed <= len(base) && binary.LittleEndian.Uint64(base[p:]) == binary.LittleEndian.Uint64(target[i:]) {
-					explained = true
-					l.bad = 0
-				}
-			} else {
-				l.cost += seen.price(base, target, p, i)
-				l.left = 3
-			}
+	a := &aligner{base: base, target: target, seeds: newSeeds(base), steps: make([]step, len(target)+1)}
+	for i := range target {
+		if !a.follow(i) {
+			a.seeds.look(target[i:], func(at int) { a.begin(i, at-i) })
 		}
-		plain += pricePlain
-		if !explained && i+seed <= n {
-			x.look(target[i:], depth, func(p int) {
-				d := p - i
-				worst := 0
-				for k := range lanes {
-					if lanes[k].live && lanes[k].diag == d {
-						return
-					}
-					if !lanes[k].live {
-						worst = k
-					} else if lanes[worst].live && lanes[k].cost > lanes[worst].cost {
-						worst = k
-					}
-				}
-				// how far back does it pay to have begun?
-				var acc float32
-				bestCost, bestAt := best[i]+priceCopy, i
-				left := 0
-				for j := i - 1; j >= max(0, i-backwards) && j+d >= 0; j-- {
-					if left > 0 {
-						left--
-					} else if base[j+d] == target[j] {
-						acc += priceMatch
-					} else {
-						acc += seen.price(base, target, j+d, j)
-						left = 3
-					}
-					if c := best[j] + priceCopy + acc; c < bestCost {
-						bestCost, bestAt = c, j
-					}
-				}
-				lanes[worst] = lane{diag: d, cost: bestCost + priceMatch, entry: bestAt, live: true}
-			})
-		}
-		b, e, dg := plain, plainEntry, none
-		for k := range lanes {
-			if l := &lanes[k]; l.live && l.cost < b {
-				b, e, dg = l.cost, l.entry, l.diag
-			}
-		}
-		best[i+1], from[i+1], diag[i+1] = b, int32(e), int32(dg)
-		if b+8 < plain {
-			plain, plainEntry = b+8, i+1
-		}
-		for k := range lanes {
-			if l := &lanes[k]; l.live && l.cost > b+priceCopy {
-				l.cost, l.entry, l.left = b+priceCopy, i+1, 0
-				if l.bad++; l.bad > 400 {
-					l.live = false
-				}
-			}
-		}
+		a.settle(i)
 	}
-	var out []delta.Segment
-	for i := n; i > 0; {
-		e := int(from[i])
-		if diag[i] != none {
-			out = append(out, delta.Segment{At: e, Length: i - e, From: e + int(diag[i])})
-		}
-		i = e
-	}
-	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
-		out[i], out[j] = out[j], out[i]
-	}
-	return out
+	return a.trace()
 }
 
-// chains finds earlier places that begin with the same bytes.
-type chains struct {
-	b    []byte
-	n    int
-	bits int
-	head []int32
-	prev []int32
-}
-
-func newChains(b []byte, n, bits int) *chains {
-	c := &chains{b: b, n: n, bits: bits, head: make([]int32, 1<<bits), prev: make([]int32, len(b))}
-	for i := 0; i+max(8, n) <= len(b); i++ {
-		c.add(i)
-	}
-	return c
-}
-
-func (c *chains) add(i int) {
-	h := c.hash(c.b[i:])
-	c.prev[i] = c.head[h]
-	c.head[h] = int32(i + 1)
-}
-
-func (c *chains) hash(b []byte) uint32 {
-	v := binary.LittleEndian.Uint64(b)
-	if c.n < 8 {
-		v <<= 8 * (8 - c.n)
-	} else if c.n > 8 {
-		v ^= uint64(binary.LittleEndian.Uint32(b[8:])) * 0x9e3779b97f4a7c15
-	}
-	return uint32(v * 0x9fb21c651e98df25 >> (64 - c.bits))
-}
-
-func (c *chains) look(b []byte, depth int, f func(p int)) {
-	if len(b) < max(8, c.n) {
-		return
-	}
-	for p := c.head[c.hash(b)]; p != 0 && depth > 0; p, depth = c.prev[p-1], depth-1 {
-		at := int(p - 1)
-		if at+c.n <= len(c.b) && string(c.b[at:at+c.n]) == string(b[:c.n]) {
-			f(at)
+// follow moves every lane over the byte at i and reports whether one of them explains what comes.
+func (a *aligner) follow(i int) (explained bool) {
+	for k := range a.lanes {
+		l := &a.lanes[k]
+		if !l.live {
+			continue
+		}
+		p := i + l.diag
+		switch {
+		case p >= len(a.base):
+			l.live = false
+		case l.left > 0:
+			l.left--
+		case a.base[p] != a.target[i]:
+			l.cost += a.known.price(a.base, a.target, p, i)
+			l.left = wordSize - 1
+		default:
+			l.cost += priceMatch
+			if p+8 <= len(a.base) && i+8 <= len(a.target) &&
+				binary.LittleEndian.Uint64(a.base[p:]) == binary.LittleEndian.Uint64(a.target[i:]) {
+				explained = true
+				l.bad = 0
+			}
 		}
 	}
+	a.plain.cost += pricePlain
+	return explained
+}
+
+// begin takes up an alignment that a seed at i tells of, from where it pays to have followed it.
+func (a *aligner) begin(i, diag int) {
+	worst := &a.lanes[0]
+	for k := range a.lanes {
+		l := &a.lanes[k]
+		if l.live && l.diag == diag {
+			return
+		}
+		if worst.live && (!l.live || l.cost > worst.cost) {
+			worst = l
+		}
+	}
+	best, entry := a.steps[i].cost+priceCopy, i
+	left, sum := 0, price(0)
+	for j := i - 1; j >= max(0, i-backwards, -diag); j-- {
+		switch {
+		case left > 0:
+			left--
+		case a.base[j+diag] == a.target[j]:
+			sum += priceMatch
+		default:
+			sum += a.known.price(a.base, a.target, j+diag, j)
+			left = wordSize - 1
+		}
+		if c := a.steps[j].cost + priceCopy + sum; c < best {
+			best, entry = c, j
+		}
+	}
+	*worst = lane{live: true, diag: diag, cost: best + priceMatch, entry: entry}
+}
+
+// settle notes the cheapest way over the byte at i and lets what is dearer begin anew from there.
+func (a *aligner) settle(i int) {
+	s := step{cost: a.plain.cost, from: int32(a.plain.entry)}
+	for k := range a.lanes {
+		if l := &a.lanes[k]; l.live && l.cost < s.cost {
+			s = step{cost: l.cost, from: int32(l.entry), diag: int32(l.diag), follows: true}
+		}
+	}
+	a.steps[i+1] = s
+	if again := s.cost + priceEnd; again < a.plain.cost {
+		a.plain = lane{cost: again, entry: i + 1}
+	}
+	for k := range a.lanes {
+		if l := &a.lanes[k]; l.live && l.cost > s.cost+priceCopy {
+			l.cost, l.entry, l.left = s.cost+priceCopy, i+1, 0
+			l.bad++
+			l.live = l.bad <= patience
+		}
+	}
+}
+
+// trace goes back along the cheapest way.
+func (a *aligner) trace() (segments []delta.Segment) {
+	for i := len(a.target); i > 0; {
+		s := a.steps[i]
+		if from := int(s.from); s.follows {
+			segments = append(segments, delta.Segment{At: from, Length: i - from, From: from + int(s.diag)})
+		}
+		i = int(s.from)
+	}
+	slices.Reverse(segments)
+	return segments
 }
 
 // known remembers differences of words that were seen lately: they are cheap to name.
@@ -193,16 +170,18 @@ type known [1 << 12]struct {
 	at   int
 }
 
-func (k *known) price(base, target []byte, p, i int) float32 {
-	if p+4 > len(base) || i+4 > len(target) {
+const knownFor = 64 << 10 // bytes of the target
+
+func (k *known) price(base, target []byte, p, i int) price {
+	if p+wordSize > len(base) || i+wordSize > len(target) {
 		return priceWord
 	}
-	d := binary.LittleEndian.Uint32(target[i:]) - binary.LittleEndian.Uint32(base[p:])
-	e := &k[d*0x9e3779b1>>20]
-	price := priceWord
-	if e.diff == d && i-e.at < 1<<16 {
-		price = priceKnown
+	diff := binary.LittleEndian.Uint32(target[i:]) - binary.LittleEndian.Uint32(base[p:])
+	e := &k[diff*0x9e3779b1>>20]
+	seen := e.diff == diff && i-e.at < knownFor
+	e.diff, e.at = diff, i
+	if seen {
+		return priceKnown
 	}
-	e.diff, e.at = d, i
-	return price
+	return priceWord
 }

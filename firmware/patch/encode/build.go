@@ -179,7 +179,7 @@ func (b *builder) encodeAll(ctx context.Context) error {
 func (b *builder) encode(g *group) error {
 	sizes := make([]int, 0, len(g.spans))
 	target := make([]byte, 0, g.plain)
-	var ranges []delta.Range
+	var wanted [][]delta.Range
 	for _, s := range g.spans {
 		at := len(target)
 		target = target[:at+s.Size]
@@ -187,9 +187,9 @@ func (b *builder) encode(g *group) error {
 			return fmt.Errorf("read the target: %w", err)
 		}
 		sizes = append(sizes, s.Size)
-		ranges = append(ranges, b.anchors.resemble(target[at:], b.Base.Index.Size())...)
+		wanted = append(wanted, b.anchors.resemble(target[at:], b.Base.Index.Size()))
 	}
-	ranges = merge(ranges)
+	ranges := choose(wanted)
 	total := int64(0)
 	for _, r := range ranges {
 		total += r.Length

@@ -8,12 +8,14 @@ import (
 )
 
 const (
-	bucket  = 12 // bits of a diagonal that vote together
-	margin  = 16 << 10
-	maxDiag = 6
+	bucket   = 12       // bits of a displacement that vote together
+	margin   = 16 << 10 // bytes around what the anchors show
+	most     = 6        // displacements of one chunk
+	mostBase = 32 << 20 // bytes of the base for one group; what votes less is left out beyond it
 )
 
-// resemble returns the ranges of the base that explain target bytes, which lie at offset in the target.
+// resemble returns the ranges of a base of size bytes that look like b: those of the few displacements that most anchors of
+// b vote for, best first.
 func (a *anchors) resemble(b []byte, size int64) []delta.Range {
 	type vote struct {
 		diag   int64
@@ -45,7 +47,7 @@ func (a *anchors) resemble(b []byte, size int64) []delta.Range {
 	slices.SortFunc(all, func(x, y *vote) int { return cmp.Or(cmp.Compare(y.n, x.n), cmp.Compare(x.diag, y.diag)) })
 	var out []delta.Range
 	for i, v := range all {
-		if i == maxDiag || v.n < 2 || v.n*50 < all[0].n {
+		if i == most || v.n < 2 || v.n*50 < all[0].n {
 			break
 		}
 		lo := v.diag<<bucket + int64(v.lo) - margin
@@ -53,12 +55,30 @@ func (a *anchors) resemble(b []byte, size int64) []delta.Range {
 		if i == 0 { // the best one goes on to both ends
 			lo, hi = min(lo, v.diag<<bucket-margin), max(hi, v.diag<<bucket+int64(len(b))+margin)
 		}
-		lo, hi = max(lo, 0), min(hi, size)
+		lo, hi = max(lo, 0)&^(1<<bucket-1), min((hi+1<<bucket-1)&^(1<<bucket-1), size) // whole pages: words stay aligned
 		if hi > lo {
 			out = append(out, delta.Range{Offset: lo, Length: hi - lo})
 		}
 	}
 	return out
+}
+
+// choose returns what stays of the ranges that each chunk of a group asks for: sorted, apart, and not too much.
+func choose(wanted [][]delta.Range) []delta.Range {
+	for best := most; ; best /= 2 {
+		var all []delta.Range
+		for _, w := range wanted {
+			all = append(all, w[:min(best, len(w))]...)
+		}
+		all = merge(all)
+		total := int64(0)
+		for _, r := range all {
+			total += r.Length
+		}
+		if total <= mostBase || best == 1 {
+			return all
+		}
+	}
 }
 
 // merge sorts ranges and joins those that touch.
