@@ -134,7 +134,7 @@ func (e *tokens) search(end, limit int) {
 	p.nodes[0] = node{hist: e.m.hist, last: e.m.dist}
 	stop := n
 	var long match
-	for i := 0; i < n; i++ {
+	for i := range n {
 		at := e.at + i
 		d := &p.nodes[i]
 		if i > 0 {
