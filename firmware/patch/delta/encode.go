@@ -1,6 +1,9 @@
 package delta
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Segment says that Length bytes of the target at At resemble what lies at From in the base.
 type Segment struct{ At, Length, From int }
@@ -8,19 +11,40 @@ type Segment struct{ At, Length, From int }
 // Encode writes the body that rebuilds target, cut into pieces of the given sizes, from base, which is the ranges put
 // together. Segments rise and do not overlap; what none covers is written as literals and exact copies.
 func Encode(ranges []Range, base, target []byte, sizes []int, segments []Segment) []byte {
+	return new(Encoder).Encode(ranges, slices.Concat(base, target), sizes, segments)
+}
+
+// Encoder is Encode for whoever writes many bodies: it keeps its memory.
+type Encoder struct {
+	// Places is memory to use, one for each byte of base and target; what is in it does not matter. It grows when it is
+	// too small.
+	Places []int32
+	find   finder
+}
+
+// Encode is [Encode] of a base and, right behind it, a target.
+func (k *Encoder) Encode(ranges []Range, joined []byte, sizes []int, segments []Segment) []byte {
+	base := 0
+	for _, r := range ranges {
+		base += int(r.Length)
+	}
 	covered := 0
 	for _, s := range segments {
 		covered += s.Length
 	}
 	window := byte(maxWindow)
-	if 2*covered > len(target) {
+	if 2*covered > len(joined)-base {
 		window = baseWindow
 	}
-	c := codeOf(base)
-	e := &tokens{m: newModel(c), window: 1 << window, base: len(base), all: append(append(make([]byte, 0, len(base)+len(target)), base...), target...)}
-	e.at = e.base
+	c := codeOf(joined[:base])
+	e := &tokens{m: newModel(c), window: 1 << window, base: base, all: joined, at: base, find: &k.find}
 	e.init()
+	if len(k.Places) < len(joined) {
+		k.Places = make([]int32, len(joined))
+	}
+	k.find.prev = k.Places[:len(joined)]
 	e.find.init(e.all, e.base, e.window)
+	segments = slices.Clone(segments) // they are worn down below
 	end := e.base
 	for _, n := range sizes {
 		end += n
@@ -54,7 +78,7 @@ type tokens struct {
 	all      []byte
 	base     int
 	at       int
-	find     finder
+	find     *finder
 	parse    parser
 	expected []byte // of the base, for a run
 }

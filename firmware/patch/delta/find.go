@@ -30,11 +30,15 @@ type finder struct {
 	found  []match
 }
 
+// init takes up another body. What prev holds is of the one before, and is not looked at.
 func (f *finder) init(all []byte, base, window int) {
-	*f = finder{
-		all: all, base: base, window: window, next: base, prev: make([]int32, len(all)),
-		three: make([]int32, 1<<16), target: make([]int32, 1<<hashBits), bases: make([]int32, 1<<hashBits),
+	f.all, f.base, f.window, f.next = all, base, window, base
+	if f.three == nil {
+		f.three, f.target, f.bases = make([]int32, 1<<16), make([]int32, 1<<hashBits), make([]int32, 1<<hashBits)
 	}
+	clear(f.three)
+	clear(f.target)
+	clear(f.bases)
 	for i := 0; i+8 <= base; i++ {
 		h := hash6(all[i:])
 		f.prev[i] = f.bases[h]

@@ -2,6 +2,7 @@ package encode
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"github.com/waxwing-ota/waxwing/firmware/patch/delta"
@@ -36,31 +37,35 @@ type lane struct {
 	bad   int   // how often it was beaten since it last matched well
 }
 
-// step is the cheapest way to a position: along a diag, or along nothing, from where that part begins.
-type step struct {
-	cost    price
-	from    int32
-	diag    int32
-	follows bool
-}
+// step is the last part of the cheapest way to a position: where it begins, and along which diag or along nothing.
+type step struct{ from, diag int32 }
+
+const nothing = math.MinInt32
 
 // aligner finds the cheapest way to follow a base along changing alignments, as Viterbi's algorithm does: a state for each
-// alignment in sight and one for bytes that follow nothing.
+// alignment in sight and one for bytes that follow nothing. It keeps its memory: eight bytes for each
+// of the target.
 type aligner struct {
 	base, target []byte
-	seeds        *seeds
+	seeds        seeds
 	known        known
 	lanes        [laneCount]lane
 	plain        lane
 	steps        []step
+	costs        [2 * backwards]price // of the cheapest ways to the last positions
 }
 
-// align returns the parts of the target that resemble the base.
-func align(base, target []byte) []delta.Segment {
+// align returns the parts of the target that resemble the base. places is memory to use, one for each byte of the base.
+func (a *aligner) align(base, target []byte, places []int32) []delta.Segment {
 	if len(base) < seedSize || len(target) < seedSize {
 		return nil
 	}
-	a := &aligner{base: base, target: target, seeds: newSeeds(base), steps: make([]step, len(target)+1)}
+	*a = aligner{base: base, target: target, seeds: a.seeds, steps: a.steps}
+	a.seeds.init(base, places)
+	if cap(a.steps) < len(target)+1 {
+		a.steps = make([]step, len(target)+1)
+	}
+	a.steps = a.steps[:len(target)+1]
 	for i := range target {
 		if !a.follow(i) {
 			a.seeds.look(target[i:], func(at int) { a.begin(i, at-i) })
@@ -69,6 +74,9 @@ func align(base, target []byte) []delta.Segment {
 	}
 	return a.trace()
 }
+
+// cost returns the price of the cheapest way to a position, one of the last.
+func (a *aligner) cost(i int) *price { return &a.costs[i%len(a.costs)] }
 
 // follow moves every lane over the byte at i and reports whether one of them explains what comes.
 func (a *aligner) follow(i int) (explained bool) {
@@ -111,7 +119,7 @@ func (a *aligner) begin(i, diag int) {
 			worst = l
 		}
 	}
-	best, entry := a.steps[i].cost+priceCopy, i
+	best, entry := *a.cost(i)+priceCopy, i
 	left, sum := 0, price(0)
 	for j := i - 1; j >= max(0, i-backwards, -diag); j-- {
 		switch {
@@ -123,7 +131,7 @@ func (a *aligner) begin(i, diag int) {
 			sum += a.known.price(a.base, a.target, j+diag, j)
 			left = wordSize - 1
 		}
-		if c := a.steps[j].cost + priceCopy + sum; c < best {
+		if c := *a.cost(j) + priceCopy + sum; c < best {
 			best, entry = c, j
 		}
 	}
@@ -132,19 +140,19 @@ func (a *aligner) begin(i, diag int) {
 
 // settle notes the cheapest way over the byte at i and lets what is dearer begin anew from there.
 func (a *aligner) settle(i int) {
-	s := step{cost: a.plain.cost, from: int32(a.plain.entry)}
+	cost, s := a.plain.cost, step{from: int32(a.plain.entry), diag: nothing}
 	for k := range a.lanes {
-		if l := &a.lanes[k]; l.live && l.cost < s.cost {
-			s = step{cost: l.cost, from: int32(l.entry), diag: int32(l.diag), follows: true}
+		if l := &a.lanes[k]; l.live && l.cost < cost {
+			cost, s = l.cost, step{from: int32(l.entry), diag: int32(l.diag)}
 		}
 	}
-	a.steps[i+1] = s
-	if again := s.cost + priceEnd; again < a.plain.cost {
+	a.steps[i+1], *a.cost(i + 1) = s, cost
+	if again := cost + priceEnd; again < a.plain.cost {
 		a.plain = lane{cost: again, entry: i + 1}
 	}
 	for k := range a.lanes {
-		if l := &a.lanes[k]; l.live && l.cost > s.cost+priceCopy {
-			l.cost, l.entry, l.left = s.cost+priceCopy, i+1, 0
+		if l := &a.lanes[k]; l.live && l.cost > cost+priceCopy {
+			l.cost, l.entry, l.left = cost+priceCopy, i+1, 0
 			l.bad++
 			l.live = l.bad <= patience
 		}
@@ -155,7 +163,7 @@ func (a *aligner) settle(i int) {
 func (a *aligner) trace() (segments []delta.Segment) {
 	for i := len(a.target); i > 0; {
 		s := a.steps[i]
-		if from := int(s.from); s.follows {
+		if from := int(s.from); s.diag != nothing {
 			segments = append(segments, delta.Segment{At: from, Length: i - from, From: from + int(s.diag)})
 		}
 		i = int(s.from)

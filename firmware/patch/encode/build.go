@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -162,51 +163,85 @@ func (b *builder) scan(ctx context.Context) error {
 }
 
 func (b *builder) encodeAll(ctx context.Context) error {
-	g, busy := errgroup.WithContext(ctx)
-	g.SetLimit(b.Workers)
+	waiting := make(chan *group, len(b.groups))
 	for _, one := range b.groups {
+		waiting <- one
+	}
+	close(waiting)
+	g, ctx := errgroup.WithContext(ctx)
+	for range min(b.Workers, len(b.groups)) {
 		g.Go(func() error {
-			if err := busy.Err(); err != nil {
-				return err
+			w := newWorker(b)
+			for one := range waiting {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := w.encode(one); err != nil {
+					return err
+				}
 			}
-			return b.encode(one)
+			return nil
 		})
 	}
 	return g.Wait()
 }
 
+// worker makes one group after the other, in the same memory.
+type worker struct {
+	*builder
+	joined  []byte // ranges of the base, and the target
+	target  []byte
+	aligner aligner
+	coder   delta.Encoder
+}
+
+func newWorker(b *builder) *worker {
+	largest := 0
+	for _, g := range b.groups {
+		largest = max(largest, g.plain)
+	}
+	most := largest + int(min(b.Base.Index.Size(), mostBase))
+	return &worker{
+		builder: b, joined: make([]byte, 0, most), target: make([]byte, 0, largest),
+		aligner: aligner{steps: make([]step, largest+1)}, coder: delta.Encoder{Places: make([]int32, most)},
+	}
+}
+
 // encode makes the body of a group.
-func (b *builder) encode(g *group) error {
+func (w *worker) encode(g *group) error {
+	size := w.Base.Index.Size()
 	sizes := make([]int, 0, len(g.spans))
-	target := make([]byte, 0, g.plain)
+	w.target = w.target[:0]
 	var wanted [][]delta.Range
 	for _, s := range g.spans {
-		at := len(target)
-		target = target[:at+s.Size]
-		if err := readAt(b.Target.Bytes, target[at:], s.Offset); err != nil {
+		at := len(w.target)
+		w.target = w.target[:at+s.Size]
+		if err := readAt(w.Target.Bytes, w.target[at:], s.Offset); err != nil {
 			return fmt.Errorf("read the target: %w", err)
 		}
 		sizes = append(sizes, s.Size)
-		wanted = append(wanted, b.anchors.resemble(target[at:], b.Base.Index.Size()))
+		wanted = append(wanted, w.anchors.resemble(w.target[at:], size))
 	}
 	ranges := choose(wanted)
-	total := int64(0)
+	w.joined = w.joined[:0]
 	for _, r := range ranges {
-		total += r.Length
-	}
-	base := make([]byte, total)
-	at := int64(0)
-	for _, r := range ranges {
-		if err := readAt(b.Base.Bytes, base[at:at+r.Length], r.Offset); err != nil {
+		at := len(w.joined)
+		w.joined = slices.Grow(w.joined, int(r.Length))[:at+int(r.Length)]
+		if err := readAt(w.Base.Bytes, w.joined[at:], r.Offset); err != nil {
 			return fmt.Errorf("read the base: %w", err)
 		}
-		at += r.Length
 	}
-	body := delta.Encode(ranges, base, target, sizes, align(base, target))
+	base := len(w.joined)
+	w.joined = append(w.joined, w.target...)
+	if len(w.coder.Places) < base {
+		w.coder.Places = make([]int32, len(w.joined)) // a single displacement of each chunk was more than is meant
+	}
+	segments := w.aligner.align(w.joined[:base], w.target, w.coder.Places)
+	body := w.coder.Encode(ranges, w.joined, sizes, segments)
 	if int64(len(body)) < g.frames && len(body) <= delta.MaxBody {
 		g.body = body
 	}
-	b.tell(g.plain)
+	w.tell(g.plain)
 	return nil
 }
 

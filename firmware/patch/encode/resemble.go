@@ -11,7 +11,7 @@ const (
 	bucket   = 12       // bits of a displacement that vote together
 	margin   = 16 << 10 // bytes around what the anchors show
 	most     = 6        // displacements of one chunk
-	mostBase = 32 << 20 // bytes of the base for one group; what votes less is left out beyond it
+	mostBase = 16 << 20 // bytes of the base for one group; what votes less is left out beyond it
 )
 
 // resemble returns the ranges of a base of size bytes that look like b: those of the few displacements that most anchors of

@@ -15,14 +15,18 @@ type seeds struct {
 	prev []int32 // by place: the one before with the same hash
 }
 
-func newSeeds(base []byte) *seeds {
-	s := &seeds{base: base, head: make([]int32, 1<<seedBits), prev: make([]int32, len(base))}
+// init forgets what was there and takes up a base. places is memory for it, one for each byte.
+func (s *seeds) init(base []byte, places []int32) {
+	s.base, s.prev = base, places
+	if s.head == nil {
+		s.head = make([]int32, 1<<seedBits)
+	}
+	clear(s.head)
 	for i := 0; i+seedSize <= len(base); i++ {
 		h := seedHash(base[i:])
 		s.prev[i] = s.head[h]
 		s.head[h] = int32(i + 1)
 	}
-	return s
 }
 
 func seedHash(b []byte) uint32 {
