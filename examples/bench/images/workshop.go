@@ -77,8 +77,8 @@ func (w *Workshop) unrelated(ctx context.Context) (Pair, error) {
 	what := "the kernel image"
 	target, err := w.kernel(ctx)
 	if errors.Is(err, errNoArchive) {
-		what = "the image of Go programs, as there is no archive"
-		target, err = w.rebuild(ctx)
+		what = "the image of squashfs, whose compressed bytes are nowhere in it: there is no archive for a kernel"
+		target, err = w.squashfs(ctx)
 	}
 	if err != nil {
 		return Pair{}, err

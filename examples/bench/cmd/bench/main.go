@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string) error {
 	runs := f.Int("runs", 3, "`times` that each speed is measured; the median counts")
 	speed := f.String("speed", "ext4", "`names` of the cases whose speed is measured")
 	memory := f.Int("memory", 4096, "`MiB` of memory that no tool may need")
-	patience := f.Duration("patience", 15*time.Minute, "`time` that one method may take for one case")
+	patience := f.Duration("patience", 10*time.Minute, "`time` that one method may take for one case")
 	offline := f.Bool("offline", false, "use Go's toolchain instead of Debian's archive")
 	format := f.String("o", "table", "`format` of the report: table or json")
 	strict := f.Bool("strict", false, "fail when a bar is missed or a case or tool failed")
