@@ -40,6 +40,10 @@ func (m *meter) serves(a *Agent) int64 {
 	return m.served.base + served - m.served.mark
 }
 
+// assembleWorkers is how many chunks are worked on at once. A slot is read and written about as fast as one core hashes, and
+// each worker costs most of a megabyte.
+const assembleWorkers = 1
+
 // assemble writes the payload into the slot that does not run and proves it.
 func (a *Agent) assemble(ctx context.Context, e update.Assemble, m meter, peers int64) update.Event {
 	p, err := a.plan(ctx, e.Target)
@@ -85,7 +89,7 @@ func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place inst
 	var told, given atomic.Int64
 	given.Store(peers)
 	job := assemble.New(assemble.Options{
-		Index: p.index, Digest: p.component.SHA256, Target: blamed{place}, Seeds: seeds,
+		Index: p.index, Digest: p.component.SHA256, Target: blamed{place}, Seeds: seeds, Workers: assembleWorkers,
 		Progress: func(s assemble.Stats) {
 			if s.Done-told.Load() >= max(s.Total/50, 1) { // the loop need not hear of every chunk
 				told.Store(s.Done)

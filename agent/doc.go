@@ -2,7 +2,7 @@
 // beside what runs, reboots, proves that it works, and keeps it or goes back.
 //
 //	link (MQTT) ┐                        ┌─ Check     signing/trust: both planes agree
-//	            ├─► trust ─► update.Step ┼─ Assemble  firmware/assemble ◄─ running slot, neighbours, origin
+//	            ├─► trust ─► update.Step ┼─ Assemble  firmware/assemble ◄─ running slot, neighbours, patches, chunks
 //	origin ─────┘   (policy)   (pure)    ├─ Arm, Reboot, Confirm, Revert  boot
 //	 (HTTPS)                             └─ Probe     health          reports ─► link, else origin
 //

@@ -52,7 +52,7 @@ func upgrade(old []byte) []byte {
 // installed brings a device to a first release and makes a second one with a pack.
 func installed(t *testing.T, packed bool) (b *bench, one, two []byte, pack *patch.Pack) {
 	b = newBench(t, false)
-	one = payload(1, 6<<20)
+	one = payload(1, 3<<20)
 	two = upgrade(one)
 	b.cloud.Member("d-1", "all")
 	b.cloud.Wish(b.cloud.Publish("1.0.0", 1, "qemu-arm64", one), nil)
