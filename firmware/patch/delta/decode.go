@@ -137,6 +137,9 @@ func (d *rebuilder) goesOn() (byte, error) {
 func (d *rebuilder) copy(limit int) error {
 	m := d.m
 	kind := int(d.tree(m.source[m.hist&7][:], 3))
+	if kind == plainBytes {
+		return d.plainBytes(limit)
+	}
 	if kind > sourceFar {
 		return errStream
 	}
@@ -174,6 +177,19 @@ func (d *rebuilder) copy(limit int) error {
 		return d.take(src, int(n))
 	}
 	return d.runs(src, int(n))
+}
+
+// plainBytes follows a token of at most limit bytes that cannot be predicted.
+func (d *rebuilder) plainBytes(limit int) error {
+	n := int(d.number(&d.m.plain))
+	if n > limit || n <= 0 {
+		return errStream
+	}
+	for ; n > 0 && !d.overrun(); n-- {
+		d.buf = append(d.buf, d.plain())
+	}
+	d.m.hist <<= 1
+	return nil
 }
 
 // repeat appends n bytes that lie dist back in the target; they may overlap what they make.

@@ -265,7 +265,7 @@ func TestRefuses(t *testing.T) {
 		}
 	}
 	// Cut anywhere it says so or yields something else, which the digest will tell.
-	for n := range body {
+	for n := 0; n < len(body); n += 1 + n/100 {
 		if got, err := decode(body[:n], bytes.NewReader(base), len(base), len(target)); err == nil && bytes.Equal(got, target) && n < len(body)-4 {
 			t.Fatalf("%d of %d bytes are enough", n, len(body))
 		} else if err != nil && !errors.Is(err, firmware.ErrMalformed) {
@@ -278,6 +278,36 @@ func TestRefuses(t *testing.T) {
 	stop := errors.New("stop")
 	if err := delta.Decode(body, bytes.NewReader(base), int64(len(base)), []int{len(target)}, func(int, []byte) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("an error of deliver: %v", err)
+	}
+}
+
+// TestMemory holds what a device needs, whatever the window.
+func TestMemory(t *testing.T) {
+	base := noise(6<<20, 20)
+	for name, c := range map[string]struct {
+		segments []delta.Segment
+		most     uint64
+	}{
+		"an upgrade":    {[]delta.Segment{{Length: 6 << 20}}, 6 << 20},
+		"all of it new": {nil, 10 << 20},
+	} {
+		target := slices.Concat(base, base[:100<<10])
+		from := base
+		if c.segments == nil {
+			from = nil
+			target = bytes.Repeat(noise(3<<20, 21), 2)
+		}
+		sizes := pieces(len(target), 128<<10, rand.New(rand.NewPCG(3, 3)))
+		body := delta.Encode(whole(from), from, target, sizes, c.segments)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := delta.Decode(body, bytes.NewReader(from), int64(len(from)), sizes, func(int, []byte) error { return nil })
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; err != nil || n > c.most {
+			t.Errorf("%s: %d bytes were allocated, %v", name, n, err)
+		} else {
+			t.Logf("%s: %d bytes were allocated", name, n)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@
 //	uvarint  number of ranges of the base; for each the gap after the one before and its length
 //	…        tokens, range coded:
 //	         literal   0, a byte
+//	         plain     1, source 6, length, bytes that are not modelled, such as what is compressed already
 //	         copy      1, source (one of the last four distances, near the last, far), length, distance;
 //	                   from the base: exact or not; if not, runs and words up to the length
 //

@@ -92,6 +92,19 @@ func (e *tokens) literalByte() {
 	e.at++
 }
 
+// plainBytes writes n bytes that cannot be predicted.
+func (e *tokens) plainBytes(n int) {
+	m := e.m
+	e.bit(&m.copyOrLiteral[m.hist&63], 1)
+	e.tree(m.source[m.hist&7][:], 3, plainBytes)
+	e.number(&m.plain, uint32(n))
+	for _, c := range e.all[e.at : e.at+n] {
+		e.encoder.plain(c)
+	}
+	m.hist <<= 1
+	e.at += n
+}
+
 // context returns what predicts a literal at a position.
 func (e *tokens) context(at int, dist uint32) (t, u, v []prob) {
 	var p1, p2 byte

@@ -44,6 +44,7 @@ const (
 	sourceRep  = 0 // .. 3: as far back as one of the last four copies
 	sourceNear = 4 // a little before or after where the last copy would go on
 	sourceFar  = 5 // anywhere
+	plainBytes = 6 // no copy: bytes that cannot be predicted
 )
 
 const (
@@ -62,6 +63,7 @@ type model struct {
 	nearSign      prob
 	far           [4]number // by length
 	low           [16]prob  // lowest bits of a far distance
+	plain         number    // how many bytes that cannot be predicted
 	length        [6]number
 	exact         [6][16]prob
 	run           [8]number
@@ -98,6 +100,7 @@ func (m *model) reset() {
 		m.far[i].reset()
 	}
 	reset(m.low[:])
+	m.plain.reset()
 	for i := range m.length {
 		m.length[i].reset()
 	}

@@ -199,6 +199,10 @@ func (e *tokens) search(end, limit int) {
 			}
 		}
 	}
+	if stop > 0 && p.nodes[stop].cost >= uint32(stop)*8*64 {
+		e.plainBytes(stop)
+		stop = 0
+	}
 	p.steps = p.steps[:0]
 	for i := stop; i > 0; i -= int(p.nodes[i].n) {
 		p.steps = append(p.steps, match{p.nodes[i].n, p.nodes[i].dist})

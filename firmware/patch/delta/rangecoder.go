@@ -123,6 +123,18 @@ func (d *decoder) raw(n int) uint32 {
 	return v
 }
 
+// plain reads a byte that nothing is known of.
+func (d *decoder) plain() byte {
+	d.rng >>= 8
+	v := min(d.code/d.rng, 255)
+	d.code -= v * d.rng
+	for d.rng < topValue {
+		d.rng <<= 8
+		d.code = d.code<<8 | uint32(d.next())
+	}
+	return byte(v)
+}
+
 // encoder writes bits.
 type encoder struct {
 	out   []byte
@@ -182,6 +194,15 @@ func (e *encoder) raw(n int, v uint32) {
 			e.rng <<= 8
 			e.shift()
 		}
+	}
+}
+
+func (e *encoder) plain(v byte) {
+	e.rng >>= 8
+	e.low += uint64(v) * uint64(e.rng)
+	for e.rng < topValue {
+		e.rng <<= 8
+		e.shift()
 	}
 }
 
