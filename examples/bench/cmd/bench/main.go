@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -30,7 +31,7 @@ func main() {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
+	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -41,7 +42,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, args []string, out io.Writer) error {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	cases := f.String("case", strings.Join(images.Names(), ","), "`names` of the cases to measure")
 	cache := f.String("cache", "", "`folder` for packages and images, kept for the next run (default: waxwing-bench in the user's cache)")
@@ -89,7 +90,7 @@ func run(ctx context.Context, args []string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	workshop := images.New(images.Options{Dir: dir, Size: *size, Source: *source, Offline: *offline, Log: log})
 	if *build {
-		return show(ctx, workshop, names)
+		return show(ctx, workshop, names, out)
 	}
 	work, err := os.MkdirTemp(dir, "work-")
 	if err != nil {
@@ -108,11 +109,11 @@ func run(ctx context.Context, args []string) error {
 		}
 		report.Cases = append(report.Cases, r)
 		if *format == "table" {
-			r.Table(os.Stdout) // as soon as it is there: a run takes long
+			r.Table(out) // as soon as it is there: a run takes long
 		}
 	}
 	if *format == "json" {
-		e := json.NewEncoder(os.Stdout)
+		e := json.NewEncoder(out)
 		e.SetIndent("", "  ")
 		if err := e.Encode(report); err != nil {
 			return err
@@ -120,7 +121,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	missed, failed := report.Missed()
 	if *format == "table" {
-		fmt.Printf("\n%d bars missed, %d measurements failed\n", missed, failed)
+		fmt.Fprintf(out, "\n%d bars missed, %d measurements failed\n", missed, failed)
 	}
 	if *strict && missed+failed > 0 {
 		return fmt.Errorf("%d bars missed, %d measurements failed", missed, failed)
@@ -128,13 +129,13 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-func show(ctx context.Context, workshop *images.Workshop, names []string) error {
+func show(ctx context.Context, workshop *images.Workshop, names []string, out io.Writer) error {
 	for _, name := range names {
 		pair, err := workshop.Build(ctx, name)
 		if err != nil {
 			return err
 		}
-		fmt.Println(name, pair.Old, pair.New)
+		fmt.Fprintln(out, name, pair.Old, pair.New)
 	}
 	return nil
 }
