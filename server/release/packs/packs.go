@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/firmware/patch"
@@ -30,6 +31,9 @@ const MaxMissing = 512 << 20
 
 // cacheSize is how many bytes of decoded chunks are kept of each payload.
 const cacheSize = 16 << 20
+
+// collectEarly is the heap's growth, in percent, at which garbage is collected while a pack is made.
+const collectEarly = 20
 
 // Side is one payload of a pair.
 type Side struct {
@@ -78,6 +82,8 @@ func Build(ctx context.Context, o Options) (Info, error) {
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
 	}
+	// The encoder holds hundreds of megabytes without pointers: to look through them is cheap, to let the heap double is not.
+	defer debug.SetGCPercent(debug.SetGCPercent(collectEarly))
 	built, err := encode.Build(ctx, encode.Options{
 		Base: o.side(ctx, o.Base), Target: o.side(ctx, o.Target), Frame: o.Store.Size, Workers: o.Workers, Progress: o.Progress,
 	})
