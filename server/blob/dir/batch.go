@@ -7,10 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/waxwing-ota/waxwing/server/blob"
 )
@@ -49,7 +46,8 @@ func (b *batch) Put(ctx context.Context, key string, r io.Reader, size int64) er
 	if err != nil {
 		return fmt.Errorf("store %s: %w", key, err)
 	}
-	if err := f.Close(); err != nil {
+	// The folder is made here, by as many goroutines as put, and not in Commit, which somebody waits for.
+	if err := errors.Join(f.Close(), makeFolder(filepath.Dir(path))); err != nil {
 		_ = os.Remove(f.Name())
 		return fmt.Errorf("store %s: %w", key, err)
 	}
@@ -88,37 +86,27 @@ func (s *Store) commit(ctx context.Context, all []waiting, flusher *flusher) err
 	if err := flusher.bytes(all); err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(2 * runtime.GOMAXPROCS(0))
-	for _, w := range all {
-		g.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return place(w)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
+	for _, w := range all { // one by one: the kernel renames between folders one at a time anyhow
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := os.Rename(w.temp, w.path); err != nil {
+			return err
+		}
 	}
 	return flusher.names(all)
 }
 
-// place renames a blob to its key. Its folders need no flush of their own: one comes for all.
-func place(w waiting) error {
-	err := os.Rename(w.temp, w.path)
-	if !errors.Is(err, os.ErrNotExist) {
-		return err
+// makeFolder makes a folder; it is durable after the next flush.
+func makeFolder(folder string) error {
+	err := os.Mkdir(folder, 0o755)
+	if errors.Is(err, os.ErrNotExist) {
+		err = os.MkdirAll(folder, 0o755)
 	}
-	folder := filepath.Dir(w.path)
-	if err := os.Mkdir(folder, 0o755); errors.Is(err, os.ErrNotExist) {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return err
-		}
-	} else if err != nil && !errors.Is(err, os.ErrExist) {
-		return err
+	if errors.Is(err, os.ErrExist) {
+		return nil // if it is no folder, the rename will say so
 	}
-	return os.Rename(w.temp, w.path)
+	return err
 }
 
 // Close implements blob.Batch.

@@ -56,7 +56,7 @@ type Batch interface {
 
 // commitEvery is how many bytes of frames wait at most, roughly, for a commit: often enough that the medium is busy while
 // the processor compresses, and that little waits at the end.
-const commitEvery = 32 << 20
+const commitEvery = 64 << 20
 
 // Options of Payload.
 type Options struct {
