@@ -1,7 +1,7 @@
 // Package dir is a blob.Store in a folder: one file for each blob, its path the key.
 //
 // A blob is written to "<root>/.tmp", synced, and renamed to its place, so a crash leaves a whole blob or none; what it
-// leaves in .tmp is removed at the next Open.
+// leaves in .tmp is removed at the next Open. No key has a part that begins with a dot.
 //
 // A rename is durable once the folder that holds the name is synced. Put does that each time: it returns only for blobs
 // that a power cut cannot take away, because the next thing its caller does is sign and publish their names. Many
@@ -40,7 +40,7 @@ func Open(root string) (*Store, error) {
 		return nil, err
 	}
 	temp := filepath.Join(root, temporary)
-	if err := os.RemoveAll(temp); err != nil {
+	if err := errors.Join(sweep(root), os.RemoveAll(temp)); err != nil {
 		return nil, fmt.Errorf("blobs: %w", err)
 	}
 	if err := os.MkdirAll(temp, 0o755); err != nil {
@@ -82,7 +82,7 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) (e
 	if err != nil {
 		return err
 	}
-	f, err := s.write(ctx, r, size)
+	f, err := os.CreateTemp(filepath.Join(s.root, temporary), "put-")
 	if err != nil {
 		return fmt.Errorf("store %s: %w", key, err)
 	}
@@ -93,6 +93,9 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) (e
 			err = fmt.Errorf("store %s: %w", key, err)
 		}
 	}()
+	if err := fill(ctx, f, r, size); err != nil {
+		return err
+	}
 	if err := f.Sync(); err != nil {
 		return err
 	}
@@ -108,18 +111,8 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) (e
 	return s.synced.sync(filepath.Dir(path))
 }
 
-// write returns a temporary file that holds exactly size bytes of r, or leaves none.
-func (s *Store) write(ctx context.Context, r io.Reader, size int64) (_ *os.File, err error) {
-	f, err := os.CreateTemp(filepath.Join(s.root, temporary), "put-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
+// fill writes exactly size bytes of r to a new file.
+func fill(ctx context.Context, f *os.File, r io.Reader, size int64) (err error) {
 	var n int64
 	if b, ok := r.(*bytes.Reader); ok && int64(b.Len()) == size {
 		n, err = b.WriteTo(f) // in one piece
@@ -127,12 +120,12 @@ func (s *Store) write(ctx context.Context, r io.Reader, size int64) (_ *os.File,
 		n, err = io.Copy(f, io.LimitReader(reader{ctx, r}, size+1))
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if n != size {
-		return nil, fmt.Errorf("%w: %d bytes announced", blob.ErrSize, size)
+		return fmt.Errorf("%w: %d bytes announced", blob.ErrSize, size)
 	}
-	return f, f.Chmod(0o644)
+	return f.Chmod(0o644)
 }
 
 // makeParents makes a folder and those above it durable before anything is put in.
@@ -187,6 +180,9 @@ func (s *Store) List(ctx context.Context, prefix string, each func(string, int64
 		}
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if strings.HasPrefix(d.Name(), waitingPrefix) {
+			return nil
 		}
 		if d.IsDir() {
 			if d.Name() == temporary {
