@@ -13,8 +13,11 @@ type Bar struct {
 	Missing string  `json:"missing,omitempty"` // what the value would need
 }
 
-// applyMemory is what a device may need above idle, in MiB.
-const applyMemory = 16
+// Limits that are no ratios.
+const (
+	metadata    = 16 // KiB that a web server may send beyond what "release cost" says: signed metadata and the manifest
+	applyMemory = 16 // MiB that a device may need above idle
+)
 
 // bars judges a result.
 func bars(r *Result) []Bar {
@@ -27,6 +30,7 @@ func bars(r *Result) []Bar {
 	default:
 		list = append(list, bytesBar(r, xdelta, 0.85), bytesBar(r, casync, 0.2), bytesBar(r, fullZstd, 1.01))
 	}
+	list = append(list, claim(r))
 	memory := Bar{Name: "memory to apply, above idle", Limit: applyMemory, Unit: "MiB"}
 	if w := r.method(waxwing); w == nil || w.Waxwing == nil || w.Apply == nil {
 		memory.Missing = waxwing
@@ -56,6 +60,17 @@ func bytesBar(r *Result, other string, limit float64) Bar {
 		b.Missing = other
 	default:
 		b.Value = float64(w.Bytes) / float64(o.Bytes)
+	}
+	return b.judge()
+}
+
+// claim compares the bytes that Waxwing says with those that were sent.
+func claim(r *Result) Bar {
+	b := Bar{Name: "bytes over HTTP beyond what it says", Limit: metadata, Unit: "KiB"}
+	if w := r.method(waxwing); w == nil || w.Waxwing == nil {
+		b.Missing = waxwing
+	} else {
+		b.Value = float64(w.Waxwing.Fetched-w.Bytes) / (1 << 10)
 	}
 	return b.judge()
 }

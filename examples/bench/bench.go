@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/waxwing-ota/waxwing/examples/bench/child"
@@ -26,6 +27,7 @@ type Options struct {
 	Runs     int           // of each measurement of speed
 	Speed    []string      // cases whose speed is measured
 	TooMuch  int64         // bytes of memory that no tool may need
+	Only     []string      // parts of the names of methods to measure; none: all
 	Patience time.Duration // with one method for one case
 	Log      *slog.Logger
 }
@@ -55,6 +57,9 @@ func (b *Bench) Case(ctx context.Context, name string) (Result, error) {
 	}
 	r.OldSize, r.NewSize = u.oldSize, u.newSize
 	for _, w := range ways() {
+		if len(b.o.Only) > 0 && !slices.ContainsFunc(b.o.Only, func(part string) bool { return strings.Contains(w.name, part) }) {
+			continue
+		}
 		err := b.within(&u, func() error {
 			b.o.Log.Info("measuring", "case", name, "method", w.name)
 			m, err := b.patiently(ctx, &u, w.measure)
@@ -77,7 +82,7 @@ func (b *Bench) Case(ctx context.Context, name string) (Result, error) {
 			return r, err
 		}
 	}
-	r.Bars = bars(&r)
+	r.Bars = slices.DeleteFunc(bars(&r), func(bar Bar) bool { return bar.Missing != "" && !r.asked(bar.Missing) })
 	return r, nil
 }
 

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,7 +112,7 @@ func TestCase(t *testing.T) {
 		}
 	}
 	w := r.method(waxwing)
-	if w == nil || w.Bytes != w.Waxwing.Total || w.Waxwing.Index == 0 || w.Waxwing.Idle == 0 {
+	if w == nil || w.Bytes != w.Waxwing.Total || w.Waxwing.Index == 0 || w.Waxwing.Idle == 0 || w.Waxwing.Fetched <= w.Bytes {
 		t.Errorf("waxwing: %+v", w)
 	}
 	// The library changed in its middle; whole files show it as one that changed, not as a new one.
@@ -163,3 +165,61 @@ func TestPatience(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestServe holds that every byte of a body is counted, of ranges too, and none of what a device has.
+func TestServe(t *testing.T) {
+	dir := t.TempDir()
+	for name, size := range map[string]int{"chunk": 1000, "old/index": 500} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, make([]byte, size), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := serve(t.Context(), dir, "/old/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{"/chunk": 1000, "/old/index": 500, "/chunk?range": 10} {
+		r, err := http.NewRequest(http.MethodGet, c.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(path, "?range") {
+			r.Header.Set("Range", "bytes=5-14")
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || len(b) != want {
+			t.Errorf("%s: %d bytes, %v", path, len(b), err)
+		}
+	}
+	if sent, err := c.close(); err != nil || sent != 1010 {
+		t.Errorf("%d bytes, %v", sent, err)
+	}
+}
+
+// TestOnly holds that what nobody asked for has no row, and no bar.
+func TestOnly(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"old", "new"} {
+		if err := os.WriteFile(filepath.Join(dir, name), noise(10_000), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := New(Options{
+		Images: pair{Old: filepath.Join(dir, "old"), New: filepath.Join(dir, "new")}, Dir: dir,
+		Only: []string{"fixed"}, Patience: time.Minute, Log: slog.New(slog.DiscardHandler),
+	})
+	r, err := b.Case(t.Context(), "ext4")
+	if err != nil || len(r.Methods) != 1 || r.Methods[0].Failed != "" || len(r.Bars) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+type pair images.Pair
+
+func (p pair) Build(context.Context, string) (images.Pair, error) { return images.Pair(p), nil }

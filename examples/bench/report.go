@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"slices"
+
 	"github.com/waxwing-ota/waxwing/examples/bench/child"
 )
 
@@ -41,6 +43,7 @@ type Waxwing struct {
 	Chunk   int64  `json:"chunk_bytes"`
 	Total   int64  `json:"total_bytes"`
 	Full    int64  `json:"full_bytes"`
+	Fetched int64  `json:"fetched_bytes"`           // what a web server sent for it, metadata included
 	Idle    int64  `json:"idle_peak_bytes"`         // peak memory of the program when it does nothing
 	Written *int64 `json:"written_bytes,omitempty"` // to the target, if the program says so
 }
@@ -85,4 +88,9 @@ func (r *Result) method(name string) *Method {
 		}
 	}
 	return nil
+}
+
+// asked says whether a method has a row, measured or not.
+func (r *Result) asked(name string) bool {
+	return slices.ContainsFunc(r.Methods, func(m Method) bool { return m.Name == name })
 }

@@ -20,7 +20,7 @@ func measured(name string, bytes int64) Result {
 		{Name: "bsdiff", Left: "needs more memory than there is"},
 		{
 			Name: waxwing, Bytes: bytes, Make: &child.Cost{Seconds: 4, Peak: 60 << 20}, Apply: &child.Cost{Seconds: 1, Peak: 30 << 20},
-			Waxwing: &Waxwing{Idle: 20 << 20},
+			Waxwing: &Waxwing{Idle: 20 << 20, Fetched: bytes + 17<<10},
 		},
 	}}
 }
@@ -34,7 +34,8 @@ func verdicts(r Result) string {
 }
 
 func TestBars(t *testing.T) {
-	memory := "\nmet     memory to apply, above idle: 10 MiB (bar ≤ 16 MiB)\nmet     memory to build, of xdelta3 -9 -S lzma: 0.75× (bar ≤ 1×)"
+	memory := "\nmissed  bytes over HTTP beyond what it says: 17 KiB (bar ≤ 16 KiB)" +
+		"\nmet     memory to apply, above idle: 10 MiB (bar ≤ 16 MiB)\nmet     memory to build, of xdelta3 -9 -S lzma: 0.75× (bar ≤ 1×)"
 	for _, c := range []struct {
 		name  string
 		bytes int64
@@ -86,7 +87,7 @@ func TestBarsWithoutFigures(t *testing.T) {
 				}
 			}
 		}
-		want := []int{4, 4, 5, 3, 8}[i] // 3 of them are of speed
+		want := []int{4, 4, 5, 3, 9}[i] // 3 of them are of speed
 		if silent != want {
 			t.Errorf("without %s: %d bars without figures, want %d", r.Methods[i].Name, silent, want)
 		}

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -101,7 +102,29 @@ func waxwingCommands(ctx context.Context, u *update) (Method, error) {
 	if err != nil {
 		return Method{}, err
 	}
+	if told.Fetched, err = u.fetched(ctx, repo); err != nil {
+		return Method{}, err
+	}
 	m.Bytes, m.Waxwing = told.Total, &told
-	m.Remark = fmt.Sprintf("index %d, patches %d, chunks %d bytes; make includes the patches", told.Index, told.Patch, told.Chunk)
+	m.Remark = fmt.Sprintf("index %d, patches %d, chunks %d bytes, and over HTTP %d with all metadata; make includes the patches",
+		told.Index, told.Patch, told.Chunk, told.Fetched)
 	return m, nil
+}
+
+// fetched extracts once more, over HTTP, and returns the bytes that were really sent: a claim should be checked. The index
+// of the old version is not among them, as a device that runs it has it.
+func (u *update) fetched(ctx context.Context, repo string) (int64, error) {
+	server, err := serve(ctx, repo, "/targets/"+product+"/"+oldVersion+"/")
+	if err != nil {
+		return 0, err
+	}
+	_, _, err = u.extract(ctx, server.URL, u.path("fetched"))
+	sent, closed := server.close()
+	if err = errors.Join(err, closed); err != nil {
+		return 0, fmt.Errorf("over HTTP: %w", err)
+	}
+	if ok, err := same(u.New, u.path("fetched")); err != nil || !ok {
+		return 0, errors.Join(err, errors.New("what it rebuilt over HTTP is not the new image"))
+	}
+	return sent, nil
 }

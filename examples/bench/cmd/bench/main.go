@@ -53,6 +53,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	runs := f.Int("runs", 3, "`times` that each speed is measured; the median counts")
 	speed := f.String("speed", "ext4", "`names` of the cases whose speed is measured")
 	memory := f.Int("memory", 4096, "`MiB` of memory that no tool may need")
+	only := f.String("only", "", "`parts` of the names of methods to measure, as in Waxwing,xdelta3 (default: all)")
 	patience := f.Duration("patience", 10*time.Minute, "`time` that one method may take for one case")
 	offline := f.Bool("offline", false, "use Go's toolchain instead of Debian's archive")
 	format := f.String("o", "table", "`format` of the report: table or json")
@@ -99,7 +100,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer os.RemoveAll(work)
 	b := bench.New(bench.Options{
 		Images: workshop, Bin: *bin, Dir: work, Runs: *runs, Speed: strings.Split(*speed, ","), TooMuch: int64(*memory) << 20,
-		Patience: *patience, Log: log,
+		Only: strings.FieldsFunc(*only, func(r rune) bool { return r == ',' }), Patience: *patience, Log: log,
 	})
 	report := bench.Report{CPUs: runtime.NumCPU()}
 	for _, name := range names {
