@@ -83,7 +83,7 @@ func (a *Agent) assemble(ctx context.Context, e update.Assemble, m meter, peers 
 func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place install.Place, m meter, peers int64) (protocol.Bytes, error) {
 	var seeds []firmware.Source
 	if a.running != nil {
-		seeds = append(seeds, &suspect{Source: a.running.seed, log: a.Log, slot: a.slot})
+		seeds = append(seeds, &suspect{Seed: a.running.seed, log: a.Log, slot: a.slot})
 	}
 	from := a.remote(ctx, p)
 	var told, given atomic.Int64

@@ -58,7 +58,7 @@ func (a *Agent) settle() {
 
 // suspect is a seed that says so when it turns out to be damaged, once.
 type suspect struct {
-	firmware.Source
+	*firmware.Seed
 	log  *slog.Logger
 	slot string
 	once sync.Once
@@ -66,7 +66,12 @@ type suspect struct {
 
 // Chunk implements firmware.Source.
 func (s *suspect) Chunk(ctx context.Context, id firmware.ChunkID) ([]byte, error) {
-	b, err := s.Source.Chunk(ctx, id)
+	return s.AppendChunk(ctx, nil, id)
+}
+
+// AppendChunk is firmware.Seed's.
+func (s *suspect) AppendChunk(ctx context.Context, dst []byte, id firmware.ChunkID) ([]byte, error) {
+	b, err := s.Seed.AppendChunk(ctx, dst, id)
 	if errors.Is(err, firmware.ErrCorrupt) {
 		s.once.Do(func() {
 			s.log.Warn("the running slot is damaged; what it has lost is fetched", "slot", s.slot, "error", err)

@@ -149,16 +149,19 @@ func (r *Remote) patched(ctx context.Context, g *wanted, deliver Deliver, line *
 		}
 		return fmt.Errorf("patches: %w", err)
 	}
-	if err := take(ctx, r.decoders); err != nil {
-		return err
+	var decoder *delta.Decoder
+	select {
+	case decoder = <-r.decoders:
+		defer func() { r.decoders <- decoder }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	defer give(r.decoders)
 	sizes := make([]int, len(g.chunks))
 	for i, c := range g.chunks {
 		sizes[i] = int(c.Size)
 	}
 	var fatal error
-	err = delta.Decode(body, r.o.Base.Payload, r.o.Base.Index.Size(), sizes, func(i int, plain []byte) error {
+	err = decoder.Decode(body, r.o.Base.Payload, r.o.Base.Index.Size(), sizes, func(i int, plain []byte) error {
 		id := g.chunks[i].ID
 		if _, want := g.ids[id]; !want {
 			return nil

@@ -11,13 +11,14 @@ import (
 
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/firmware/patch"
+	"github.com/waxwing-ota/waxwing/firmware/patch/delta"
 )
 
 // Remote is the chunks of one payload. It is safe for concurrent use.
 type Remote struct {
 	o        Options
-	requests chan struct{} // one place for each request under way
-	decoders chan struct{}
+	requests chan struct{}       // one place for each request under way
+	decoders chan *delta.Decoder // those that nobody uses now
 	index    atomic.Int64
 	patch    atomic.Int64
 	chunk    atomic.Int64
@@ -40,7 +41,10 @@ func Open(ctx context.Context, o Options) (*Remote, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Remote{o: o, requests: make(chan struct{}, o.Requests), decoders: make(chan struct{}, max(o.Decoders, 1))}
+	r := &Remote{o: o, requests: make(chan struct{}, o.Requests), decoders: make(chan *delta.Decoder, max(o.Decoders, 1))}
+	for range cap(r.decoders) {
+		r.decoders <- new(delta.Decoder)
+	}
 	var err error
 	if o.Base != nil && o.Base.SHA256 != o.Target {
 		if err = r.look(ctx); errors.Is(err, fs.ErrNotExist) {

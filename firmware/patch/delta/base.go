@@ -76,13 +76,13 @@ type pages struct {
 	bytes  [pageCount][]byte
 }
 
-func newPages(base io.ReaderAt, ranges []Range) *pages {
-	p := &pages{base: base, ranges: ranges, starts: make([]int64, len(ranges))}
+// open takes up another base; the memory of the pages stays.
+func (p *pages) open(base io.ReaderAt, ranges []Range) {
+	*p = pages{base: base, ranges: ranges, starts: make([]int64, len(ranges)), bytes: p.bytes}
 	for i, r := range ranges {
 		p.starts[i] = p.size
 		p.size += r.Length
 	}
-	return p
 }
 
 // from returns at least one byte at v, and what follows it on the page.

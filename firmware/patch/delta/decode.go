@@ -26,6 +26,18 @@ const (
 // firmware.ErrCorrupt when base cannot be read; errors of deliver are returned as they are. Memory is at most 8 MiB whatever
 // is asked, and 4 MiB with the window that [Encode] takes for an upgrade.
 func Decode(body []byte, base io.ReaderAt, baseSize int64, sizes []int, deliver func(i int, plain []byte) error) error {
+	return new(Decoder).Decode(body, base, baseSize, sizes, deliver)
+}
+
+// Decoder is Decode for whoever reads many bodies, one after the other: it keeps its memory.
+type Decoder struct {
+	m     *model
+	pages pages
+	buf   []byte
+}
+
+// Decode is [Decode].
+func (k *Decoder) Decode(body []byte, base io.ReaderAt, baseSize int64, sizes []int, deliver func(i int, plain []byte) error) error {
 	total, largest := 0, 0
 	for _, n := range sizes {
 		if n <= 0 || n > firmware.MaxChunkSize || total > MaxPlain-n {
@@ -44,8 +56,18 @@ func Decode(body []byte, base io.ReaderAt, baseSize int64, sizes []int, deliver 
 	if err != nil {
 		return err
 	}
-	d := &rebuilder{m: newModel(code(body[1])), pages: newPages(base, ranges), window: 1 << body[0]}
-	d.buf = make([]byte, 0, min(total, d.window+largest))
+	if k.m == nil {
+		k.m = newModel(code(body[1]))
+	} else {
+		k.m.words.code = code(body[1])
+		k.m.reset()
+	}
+	k.pages.open(base, ranges)
+	d := &rebuilder{m: k.m, pages: &k.pages, window: 1 << body[0]}
+	if most := min(total, d.window+largest); cap(k.buf) < most {
+		k.buf = make([]byte, 0, most)
+	}
+	d.buf = k.buf[:0]
 	d.init(stream)
 	for i, n := range sizes {
 		if err := d.piece(n); err != nil {

@@ -12,6 +12,7 @@ type words struct {
 	byRel  [wordSlots]change // by where the word points when it is relative to itself
 	byStep [wordSlots]change // by where it points when it counts instructions
 	byAbs  [wordSlots]change // by where it points when it is not relative
+	byOld  [wordSlots]change // by what it is, when it is a number that stands in many places
 }
 
 type change struct{ key, diff uint32 }
@@ -23,9 +24,9 @@ const (
 
 // Symbols of a word: the guesses in this order, a word that did not change after all, and one that none of them gives.
 const (
-	guesses       = 5
-	wordUnchanged = 5
-	wordExplicit  = 6
+	guesses       = 6
+	wordUnchanged = 6
+	wordExplicit  = 7
 )
 
 func relKey(at, old uint32) uint32  { return (at + old) >> wordBlock }
@@ -36,7 +37,7 @@ func slot(key uint32) uint32 { return key * 0x9e3779b1 >> 20 }
 
 // guess returns differences that the word old at a position of the base may have.
 func (w *words) guess(at, old uint32) [guesses]uint32 {
-	g := [guesses]uint32{w.last[0], w.last[0], w.last[0], w.last[0], w.last[1]}
+	g := [guesses]uint32{w.last[0], w.last[0], w.last[0], w.last[0], w.last[0], w.last[1]}
 	if k := relKey(at, old); w.byRel[slot(k)].key == k {
 		g[0] = w.byRel[slot(k)].diff
 	}
@@ -45,6 +46,9 @@ func (w *words) guess(at, old uint32) [guesses]uint32 {
 	}
 	if k := stepKey(at, old); w.byStep[slot(k)].key == k {
 		g[2] = w.byStep[slot(k)].diff
+	}
+	if w.byOld[slot(old)].key == old {
+		g[3] = w.byOld[slot(old)].diff
 	}
 	return g
 }
@@ -56,6 +60,7 @@ func (w *words) learn(at, old, diff uint32) {
 	w.byAbs[slot(k)] = change{k, diff}
 	k = stepKey(at, old)
 	w.byStep[slot(k)] = change{k, diff}
+	w.byOld[slot(old)] = change{old, diff}
 	if w.last[0] != diff && diff != 0 {
 		w.last[1], w.last[0] = w.last[0], diff
 	}

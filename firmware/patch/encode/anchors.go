@@ -6,7 +6,7 @@ import "math/bits"
 const window = 24
 
 // maxAnchors bounds the memory: 16 bytes each at most.
-const maxAnchors = 4 << 20
+const maxAnchors = 8 << 20
 
 // perKey is how many places of one anchor are kept: more would be a pattern that is everywhere.
 const perKey = 4

@@ -12,6 +12,6 @@
 // as Viterbi's algorithm does.
 //
 // Groups are independent: they are made on several cores, and a group that would not be smaller than its plain chunks is
-// left out. Memory is bounded by the anchors (at most 64 MiB) and the groups in the making (about 200 MiB each),
+// left out. Memory is bounded by the anchors (at most 128 MiB) and the groups in the making (about 200 MiB each),
 // whatever the size of the payloads; how much the collector leaves beside that is the caller's to say.
 package encode

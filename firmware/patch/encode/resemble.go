@@ -11,7 +11,7 @@ const (
 	bucket   = 12       // bits of a displacement that vote together
 	margin   = 16 << 10 // bytes around what the anchors show
 	most     = 6        // displacements of one chunk
-	mostBase = 16 << 20 // bytes of the base for one group; what votes less is left out beyond it
+	mostBase = 24 << 20 // bytes of the base for one group; what votes less is left out beyond it
 )
 
 // resemble returns the ranges of a base of size bytes that look like b: those of the few displacements that most anchors of
@@ -65,7 +65,7 @@ func (a *anchors) resemble(b []byte, size int64) []delta.Range {
 
 // choose returns what stays of the ranges that each chunk of a group asks for: sorted, apart, and not too much.
 func choose(wanted [][]delta.Range) []delta.Range {
-	for best := most; ; best /= 2 {
+	for best := most; ; best-- {
 		var all []delta.Range
 		for _, w := range wanted {
 			all = append(all, w[:min(best, len(w))]...)
