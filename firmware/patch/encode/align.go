@@ -16,7 +16,6 @@ const (
 	priceKnown price = 6 * 64  // a word whose difference was seen lately
 	priceWord  price = 24 * 64 // a word that is otherwise different
 	priceCopy  price = 26 * 64 // another alignment
-	pricePlain price = 3 * 64  // a byte that follows nothing
 	priceEnd   price = 8 * 64  // to follow nothing after an alignment
 )
 
@@ -53,10 +52,13 @@ type aligner struct {
 	plain        lane
 	steps        []step
 	costs        [2 * backwards]price // of the cheapest ways to the last positions
+	each         price                // of a byte that follows nothing
 }
 
-// align returns the parts of the target that resemble the base. places is memory to use, one for each byte of the base.
-func (a *aligner) align(base, target []byte, places []int32) []delta.Segment {
+// align returns the parts of the target that resemble the base. The target is pieces
+// of the given sizes, which cost as much as stored says when they are compressed on their own. places is memory to use, one
+// for each byte of the base.
+func (a *aligner) align(base, target []byte, sizes []int, stored []int64, places []int32) []delta.Segment {
 	if len(base) < seedSize || len(target) < seedSize {
 		return nil
 	}
@@ -66,13 +68,24 @@ func (a *aligner) align(base, target []byte, places []int32) []delta.Segment {
 		a.steps = make([]step, len(target)+1)
 	}
 	a.steps = a.steps[:len(target)+1]
-	for i := range target {
-		if !a.follow(i) {
-			a.seeds.look(target[i:], func(at int) { a.begin(i, at-i) })
+	i := 0
+	for k, n := range sizes {
+		a.each = plainPrice(n, stored[k])
+		for end := i + n; i < end; i++ {
+			if !a.follow(i) {
+				a.seeds.look(target[i:], func(at int) { a.begin(i, at-i) })
+			}
+			a.settle(i)
 		}
-		a.settle(i)
 	}
 	return a.trace()
+}
+
+// plainPrice is what a byte of a piece costs that follows nothing: half of what the piece takes when it is compressed alone,
+// at most two bits. The parser finds more in the context of a group than zstd in a chunk, and what follows nothing is the
+// more repetitive part.
+func plainPrice(size int, stored int64) price {
+	return min(max(price(stored*8*64/2/int64(size)), 16), 2*64)
 }
 
 // cost returns the price of the cheapest way to a position, one of the last.
@@ -103,7 +116,7 @@ func (a *aligner) follow(i int) (explained bool) {
 			}
 		}
 	}
-	a.plain.cost += pricePlain
+	a.plain.cost += a.each
 	return explained
 }
 

@@ -90,8 +90,9 @@ type builder struct {
 type group struct {
 	numbers []int // of the chunks among the distinct ones of the target
 	spans   []firmware.Span
+	costs   []int64 // of each chunk as it is stored
 	plain   int
-	frames  int64
+	frames  int64 // sum of costs
 	body    []byte
 }
 
@@ -124,6 +125,7 @@ func (b *builder) plan(ctx context.Context) error {
 		}
 		g.numbers = append(g.numbers, number-1)
 		g.spans = append(g.spans, b.Target.Index.Span(i))
+		g.costs = append(g.costs, frame)
 		g.plain += int(c.Size)
 		g.frames += frame
 		b.total += int64(c.Size)
@@ -236,8 +238,14 @@ func (w *worker) encode(g *group) error {
 	if len(w.coder.Places) < base {
 		w.coder.Places = make([]int32, len(w.joined)) // a single displacement of each chunk was more than is meant
 	}
-	segments := w.aligner.align(w.joined[:base], w.target, w.coder.Places)
+	segments := w.aligner.align(w.joined[:base], w.target, sizes, g.costs, w.coder.Places)
 	body := w.coder.Encode(ranges, w.joined, sizes, segments)
+	if int64(len(body)) > g.frames/2 {
+		// What resembles so little may do better without: the target's own repetitions are worth more.
+		if alone := w.coder.Encode(nil, w.target, sizes, nil); len(alone) < len(body) {
+			body = alone
+		}
+	}
 	if int64(len(body)) < g.frames && len(body) <= delta.MaxBody {
 		g.body = body
 	}
