@@ -72,7 +72,7 @@ type Swarm struct {
 	peers   map[string]*peer
 	holders []uint16          // chunk → how many neighbours have it
 	weights []uint64          // unit → weight of this device
-	failed  map[int]time.Time // chunk → when the origin failed to give it
+	failed  map[int]time.Time // chunk → when the origin failed to give it, or the last that had it went
 	pause   time.Time         // the origin is not asked before
 	backoff time.Duration     // how long the last pause was; 0: the origin is well
 	slow    time.Duration     // how long the origin takes for a request, lately
@@ -182,7 +182,7 @@ func (s *Swarm) Step(event any, now time.Time) []any {
 	case PeerSeen:
 		s.seen(e, now)
 	case PeerGone:
-		s.forget(e.Peer)
+		s.forget(e.Peer, now)
 	case Got:
 		out = s.got(e.Chunk, now)
 	case Lost:
@@ -233,9 +233,17 @@ func (s *Swarm) hold(p *peer, have Set) (more bool) {
 	return more
 }
 
-func (s *Swarm) forget(id string) {
+// forget takes a neighbour off. Most likely it is starting its new release and comes back: what it alone had, or was about
+// to have, is waited for a while, as it would cross the uplink twice.
+func (s *Swarm) forget(id string, now time.Time) {
 	if p := s.peers[id]; p != nil {
+		had := p.have
 		s.hold(p, NewSet(s.o.Chunks))
+		for c := 0; c < s.o.Chunks && p.strikes < maxStrikes; c++ {
+			if (had.Has(c) || p.claims.Has(c)) && s.holders[c] == 0 && !s.have.Has(c) {
+				s.failed[c] = now
+			}
+		}
 	}
 	delete(s.peers, id)
 	for c, f := range s.flying {
@@ -308,6 +316,9 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 	}
 	p.flying--
 	s.hold(p, p.have.Without(e.Chunk))
+	if s.holders[e.Chunk] == 0 && !e.Wrong {
+		s.failed[e.Chunk] = now // it may be about to start anew, as in forget
+	}
 	if e.Absent {
 		return nil
 	}

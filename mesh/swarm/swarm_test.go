@@ -395,3 +395,46 @@ func FuzzParseSet(f *testing.F) {
 		}
 	})
 }
+
+// TestWaitsForWhoRestarts holds that what a neighbour with everything took along when it went is not fetched over the uplink
+// before it has had time to start again, and is when it does not.
+func TestWaitsForWhoRestarts(t *testing.T) {
+	s := swarm.New(swarm.Options{Self: "a", Chunks: 2, Stall: time.Second})
+	now := time.Unix(0, 0)
+	all := swarm.NewSet(2)
+	all.Add(0)
+	all.Add(1)
+	seen := swarm.PeerSeen{Peer: "b", Have: all}
+	s.Step(seen, now)
+	if out := s.Step(swarm.Began{}, now); len(out) != 2 {
+		t.Fatalf("takes %v", out)
+	}
+	origin := func(out []any) (n int) {
+		for _, effect := range out {
+			if e, ok := effect.(swarm.FromOrigin); ok {
+				n += len(e.Chunks)
+			}
+		}
+		return n
+	}
+	if n := origin(s.Step(swarm.PeerGone{Peer: "b"}, now)); n != 0 {
+		t.Fatalf("%d chunks over the uplink at once", n)
+	}
+	back := 0
+	for _, effect := range s.Step(seen, now.Add(900*time.Millisecond)) {
+		if _, ok := effect.(swarm.FromPeer); ok {
+			back++
+		}
+	}
+	if back != 2 {
+		t.Fatalf("%d chunks from the neighbour that is back", back)
+	}
+	s.Step(swarm.PeerGone{Peer: "b"}, now.Add(time.Second))
+	at := s.Wake(now.Add(time.Second))
+	if !at.Equal(now.Add(2 * time.Second)) {
+		t.Fatalf("wakes at %v", at)
+	}
+	if n := origin(s.Step(swarm.Ticked{}, at)); n != 2 {
+		t.Fatalf("%d chunks over the uplink when it stays away", n)
+	}
+}

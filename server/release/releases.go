@@ -108,6 +108,9 @@ func New(o Options) (*Releases, error) {
 // that, one pack at a time; and sweeps abandoned uploads. It returns when ctx ends.
 func (r *Releases) Run(ctx context.Context) error {
 	if err := r.settle(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before it began
+		}
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
