@@ -107,10 +107,7 @@ func New(o Options) (*Releases, error) {
 // Run builds releases, one after the other on all cores, those that an earlier process left first; makes patches beside
 // that, one pack at a time; and sweeps abandoned uploads. It returns when ctx ends.
 func (r *Releases) Run(ctx context.Context) error {
-	if err := r.settle(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil // stopped before it began
-		}
+	if err := r.settle(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
