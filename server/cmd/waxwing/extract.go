@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +15,9 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware/remote"
 	"github.com/waxwing-ota/waxwing/signing/trust"
 )
+
+// extractGC collects garbage early: what is extracted here is to show what a device needs.
+const extractGC = 25
 
 // extractFlags say what to put where.
 type extractFlags struct {
@@ -78,7 +81,8 @@ func (a *app) extract(ctx context.Context, o extractFlags) error {
 	if !ok {
 		return fmt.Errorf("release %s has no component %s: %w", o.release, o.component, errNotFound)
 	}
-	from := remote.Options{Decoders: runtime.GOMAXPROCS(0), Whole: wholePack, Log: a.log()}
+	defer debug.SetGCPercent(debug.SetGCPercent(extractGC))
+	from := remote.Options{Decoders: 1, Requests: 2, Whole: wholePack, Log: a.log()}
 	var seeds []firmware.Source
 	if o.seed != "" {
 		seed, base, err := r.seed(ctx, o)
