@@ -10,7 +10,7 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware/remote"
 )
 
-// maxRequests hides the round trip and bounds the memory: each may hold a body of patches.
+// maxRequests hides the round trip and bounds the memory: each may hold a chunk.
 const maxRequests = 3
 
 // open looks for the pack of patches from the running slot's payload to a component's. A device whose slot holds nothing

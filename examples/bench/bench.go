@@ -56,6 +56,14 @@ func (b *Bench) Case(ctx context.Context, name string) (Result, error) {
 		*size = info.Size()
 	}
 	r.OldSize, r.NewSize = u.oldSize, u.newSize
+	if slices.Contains(b.o.Speed, name) {
+		if err := b.within(&u, func() error {
+			r.Speed, err = b.speed(ctx, &u)
+			return err
+		}); err != nil {
+			return r, err
+		}
+	}
 	for _, w := range ways() {
 		if len(b.o.Only) > 0 && !slices.ContainsFunc(b.o.Only, func(part string) bool { return strings.Contains(w.name, part) }) {
 			continue
@@ -71,14 +79,6 @@ func (b *Bench) Case(ctx context.Context, name string) (Result, error) {
 			return ctx.Err()
 		})
 		if err != nil {
-			return r, err
-		}
-	}
-	if slices.Contains(b.o.Speed, name) {
-		if err := b.within(&u, func() error {
-			r.Speed, err = b.speed(ctx, &u)
-			return err
-		}); err != nil {
 			return r, err
 		}
 	}

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -43,10 +42,11 @@ func (b *Bench) speed(ctx context.Context, u *update) (*Speed, error) {
 			need error
 		}{
 			{"casync make", &publishCasync, func() (child.Cost, error) {
-				return child.Run(ctx, "casync", "make", "--digest=sha256", "--store="+u.path("fresh"), u.path("fresh.caibx"), u.New)
+				store := u.path(fmt.Sprintf("fresh-%d", run))
+				return child.Run(ctx, "casync", "make", "--digest=sha256", "--store="+store+".castr", store+".caibx", u.New)
 			}, casyncErr},
 			{"waxwing release build", &publishWaxwing, func() (child.Cost, error) {
-				return u.publish(ctx, u.path("fresh"), newVersion, u.New)
+				return u.publish(ctx, u.path(fmt.Sprintf("fresh-%d", run)), newVersion, u.New)
 			}, waxwingErr},
 			{"casync extract", &assembleCasync, func() (child.Cost, error) {
 				return child.Run(ctx, "casync", "extract", "--digest=sha256", "--store="+u.path("store.castr"), "--seed="+u.Old,
@@ -68,7 +68,7 @@ func (b *Bench) speed(ctx context.Context, u *update) (*Speed, error) {
 			if err == nil {
 				*step.ran = append(*step.ran, cost)
 			}
-			if err := errors.Join(os.RemoveAll(u.path("fresh")), os.RemoveAll(u.path("fresh.caibx"))); err != nil {
+			if err := os.RemoveAll(u.path("fresh")); err != nil {
 				return nil, err
 			}
 		}
@@ -82,6 +82,9 @@ func (b *Bench) speed(ctx context.Context, u *update) (*Speed, error) {
 			return nil, fmt.Errorf("copy: %w", err)
 		}
 		copies = append(copies, c)
+		if err := os.Remove(u.path("fresh")); err != nil {
+			return nil, err
+		}
 	}
 	s.PublishCasync, s.PublishWaxwing = median(publishCasync), median(publishWaxwing)
 	s.AssembleCasync, s.AssembleWaxwing = median(assembleCasync), median(assembleWaxwing)

@@ -2,9 +2,10 @@
 // chunks that somebody hands over.
 //
 //	scan     of what no seed has, what the target already holds is kept         (a killed assembly goes on)
-//	copy     chunks that a seed has, in the order of the slot, several at once  ┐ at the same time
-//	fetch    the others are asked for and written as they come                  ┘
-//	prove    sync, read everything back once, compare with the payload's digest
+//	copy     chunks that a seed has, in the order of the slot, several at once  ┐
+//	fetch    the others are asked for and written as they come                  │ at the same time
+//	prove    sync, read back what is in place, hash it in the order of the slot ┘
+//	compare  with the payload's digest, when all is in place, synced and read back once
 //
 // The target is its own journal: nothing else is written, so there is nothing that a power cut could tear. Every chunk is
 // verified before it is written and an [Assembly] is a firmware.Source of what is verified in the target, so neighbours
@@ -26,7 +27,7 @@
 // # Memory
 //
 // A few chunks for each worker and the index, whatever the size of the payload: three buffers of the index's largest chunk
-// for each, and half a megabyte to prove.
+// for each, and a quarter of a megabyte to prove.
 package assemble
 
 import (
@@ -82,12 +83,15 @@ type Assembly struct {
 	at      map[firmware.ChunkID][]int // positions of each chunk in the index
 	zero    firmware.ChunkID           // of the largest chunk, when it is nothing but zeros
 	buffers *buffers
+	due     chan struct{} // there is something to sync, and perhaps to prove
 
 	mu     sync.Mutex
 	done   map[firmware.ChunkID]int  // verified: a position that holds it
 	failed map[firmware.ChunkID]bool // no seed gave it, whatever they promised
 	stats  Stats
 	dirty  int64 // bytes written since the last sync was asked for
+	synced int64 // where the front was then
+	whole  int   // chunks of the index, from its first, that are done
 }
 
 // New prepares an assembly; nothing is read or written yet.
@@ -97,7 +101,7 @@ func New(o Options) *Assembly {
 	}
 	a := &Assembly{
 		o: o, at: make(map[firmware.ChunkID][]int, len(o.Index.Chunks)),
-		done: map[firmware.ChunkID]int{}, failed: map[firmware.ChunkID]bool{},
+		due: make(chan struct{}, 1), done: map[firmware.ChunkID]int{}, failed: map[firmware.ChunkID]bool{},
 	}
 	largest := 0
 	for i, c := range o.Index.Chunks {
@@ -115,19 +119,20 @@ func New(o Options) *Assembly {
 // Run assembles. It may be run again after an error: what is in place stays. Errors match firmware.ErrCorrupt when the
 // target does not keep what is written to it.
 func (a *Assembly) Run(ctx context.Context, fetch Fetch) (Stats, error) {
+	p := newProof()
 	// A seed may turn out to lack what it promised; what it failed to give is looked for and fetched in the second round.
 	for range 2 {
 		if err := a.scan(ctx); err != nil {
 			return a.Stats(), err
 		}
-		if err := a.fill(ctx, fetch); err != nil {
+		if err := a.fill(ctx, fetch, p); err != nil {
 			return a.Stats(), err
 		}
 	}
 	if lack := firmware.MakePlan(a.o.Index, a.Has); len(lack.Missing) > 0 {
 		return a.Stats(), fmt.Errorf("assemble: %d chunks were not handed over: %w", len(lack.Missing), firmware.ErrNotFound)
 	}
-	err := a.prove(ctx)
+	err := a.prove(ctx, p)
 	return a.Stats(), err
 }
 
@@ -208,6 +213,7 @@ func (a *Assembly) finish(id firmware.ChunkID, reused bool) {
 	} else {
 		a.stats.Fetched += n
 	}
+	a.nudge()
 	if a.o.Progress != nil {
 		a.o.Progress(a.stats)
 	}
@@ -219,6 +225,7 @@ func (a *Assembly) forget(id firmware.ChunkID) {
 	defer a.mu.Unlock()
 	if _, done := a.done[id]; done {
 		delete(a.done, id)
+		a.whole = min(a.whole, a.at[id][0])
 		a.stats.Done -= a.weight(id)
 	}
 }

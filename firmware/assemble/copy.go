@@ -14,9 +14,10 @@ import (
 // page is the grain of what is written: smaller writes cost a medium as much.
 const page = 4 << 10
 
-// syncEvery is how many bytes are written between syncs: often enough that the last one finds little to do, and that a
-// small device does not fill with what waits to be written.
-const syncEvery = 32 << 20
+// syncEvery is how many bytes are written, or how far what is in place from the beginning grows, between syncs: often enough
+// that the last one finds little to do and little is left to prove then, and that a small device does not fill with what
+// waits to be written.
+const syncEvery = 16 << 20
 
 // each calls do for the chunks of a list, in order, several at once.
 func (a *Assembly) each(ctx context.Context, list []firmware.Chunk, do func(ctx context.Context, c firmware.Chunk) error) error {
@@ -58,45 +59,45 @@ func (a *Assembly) scan(ctx context.Context) error {
 }
 
 // fill copies what seeds have and lets the rest be fetched.
-func (a *Assembly) fill(ctx context.Context, fetch Fetch) error {
+func (a *Assembly) fill(ctx context.Context, fetch Fetch, p *proof) error {
 	missing := a.Missing()
 	local := firmware.MakePlan(a.o.Index, func(id firmware.ChunkID) bool { return a.Has(id) || !a.local(id) }).Missing
-	due, ended := make(chan struct{}, 1), make(chan struct{})
-	syncs := func() {
-		select {
-		case due <- struct{}{}:
-		default:
-		}
-	}
-	var syncing errgroup.Group
-	syncing.Go(func() error { return a.syncNowAndThen(due, ended) })
+	ended := make(chan struct{})
+	var following errgroup.Group
+	following.Go(func() error { return a.follow(ctx, p, ended) })
 
-	g, ctx := errgroup.WithContext(ctx)
+	g, working := errgroup.WithContext(ctx)
 	if len(missing) > 0 {
 		g.Go(func() error {
-			return fetch(ctx, missing, func(plain []byte, id firmware.ChunkID) error {
-				return a.deliver(plain, id, syncs)
+			return fetch(working, missing, func(plain []byte, id firmware.ChunkID) error {
+				return a.deliver(plain, id)
 			})
 		})
 	}
 	g.Go(func() error {
-		return a.each(ctx, local, func(ctx context.Context, c firmware.Chunk) error { return a.copy(ctx, c, syncs) })
+		return a.each(working, local, func(ctx context.Context, c firmware.Chunk) error { return a.copy(ctx, c) })
 	})
 	err := g.Wait()
 	close(ended)
-	if failed := syncing.Wait(); err == nil {
+	if failed := following.Wait(); err == nil {
 		err = failed
 	}
 	return err
 }
 
-// syncNowAndThen keeps the medium busy while chunks are worked on.
-func (a *Assembly) syncNowAndThen(due, ended <-chan struct{}) error {
+// follow keeps the medium busy while chunks are worked on, and proves what is in place behind them.
+func (a *Assembly) follow(ctx context.Context, p *proof, ended <-chan struct{}) error {
 	for {
 		select {
-		case <-due:
+		case <-a.due:
+			a.mu.Lock()
+			front := a.front()
+			a.mu.Unlock()
 			if err := a.o.Target.Sync(); err != nil {
 				return fmt.Errorf("assemble: sync: %w", err)
+			}
+			if front > p.at && p.err == nil && !a.o.Digest.IsZero() {
+				p.err = a.extend(ctx, p, front)
 			}
 		case <-ended:
 			return nil
@@ -105,7 +106,7 @@ func (a *Assembly) syncNowAndThen(due, ended <-chan struct{}) error {
 }
 
 // copy brings a chunk from a seed to its places. One that no seed gives is noted and no error: it can be fetched.
-func (a *Assembly) copy(ctx context.Context, c firmware.Chunk, syncs func()) error {
+func (a *Assembly) copy(ctx context.Context, c firmware.Chunk) error {
 	buf := a.buffers.take()
 	defer a.buffers.give(buf)
 	plain, ok := a.fromSeed(ctx, c, buf)
@@ -115,7 +116,7 @@ func (a *Assembly) copy(ctx context.Context, c firmware.Chunk, syncs func()) err
 		a.failed[c.ID] = true
 		return nil
 	}
-	if err := a.place(plain, c.ID, syncs); err != nil {
+	if err := a.place(plain, c.ID); err != nil {
 		return err
 	}
 	a.finish(c.ID, true)
@@ -152,7 +153,7 @@ func (a *Assembly) fromSeed(ctx context.Context, c firmware.Chunk, buf []byte) (
 }
 
 // deliver verifies a chunk that was handed over and brings it to its places.
-func (a *Assembly) deliver(plain []byte, id firmware.ChunkID, syncs func()) error {
+func (a *Assembly) deliver(plain []byte, id firmware.ChunkID) error {
 	if _, ok := a.at[id]; !ok {
 		return fmt.Errorf("assemble: nobody asked for %s: %w", id, firmware.ErrNotFound)
 	}
@@ -162,7 +163,7 @@ func (a *Assembly) deliver(plain []byte, id firmware.ChunkID, syncs func()) erro
 	if a.o.Index.Hash.Sum(plain) != id {
 		return fmt.Errorf("assemble: %s: %w", id, firmware.ErrCorrupt)
 	}
-	if err := a.place(plain, id, syncs); err != nil {
+	if err := a.place(plain, id); err != nil {
 		return err
 	}
 	a.finish(id, false)
@@ -170,7 +171,7 @@ func (a *Assembly) deliver(plain []byte, id firmware.ChunkID, syncs func()) erro
 }
 
 // place writes a verified chunk wherever the index has it and it does not stand yet.
-func (a *Assembly) place(plain []byte, id firmware.ChunkID, syncs func()) error {
+func (a *Assembly) place(plain []byte, id firmware.ChunkID) error {
 	buf := a.buffers.take()
 	defer a.buffers.give(buf)
 	for _, i := range a.at[id] { // an index may give one chunk several sizes; then it is no index of any payload
@@ -179,19 +180,9 @@ func (a *Assembly) place(plain []byte, id firmware.ChunkID, syncs func()) error 
 				i, a.o.Index.Chunks[i].Size, len(plain), firmware.ErrCorrupt)
 		}
 		n, err := a.write(plain, a.o.Index.Span(i).Offset, buf[:len(plain)])
-		a.mu.Lock()
-		a.stats.Written += n
-		a.dirty += n
-		enough := a.dirty >= syncEvery
-		if enough {
-			a.dirty = 0
-		}
-		a.mu.Unlock()
+		a.wrote(n)
 		if err != nil {
 			return fmt.Errorf("assemble: write chunk %d: %w", i, err)
-		}
-		if enough {
-			syncs()
 		}
 	}
 	return nil

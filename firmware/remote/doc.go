@@ -66,7 +66,7 @@ type Options struct {
 	Index    *firmware.Index // of the target; nil when [Remote.Index] or [Remote.Use] will give it
 	Base     *Base           // nil: there is none, everything is fetched whole
 	Requests int             // under way at a time; 0: 4
-	Decoders int             // groups decoded at a time, each in 4 to 8 MiB that are kept; 0: one
+	Decoders int             // groups decoded at a time, each in 4 to 8 MiB that are kept and 4 MiB of bodies; 0: one
 	Whole    int64           // bytes of the largest pack that is read at once where ranges are not known
 	Log      *slog.Logger    // nil: silent
 }

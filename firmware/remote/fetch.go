@@ -140,6 +140,10 @@ func (r *Remote) patched(ctx context.Context, g *wanted, deliver Deliver, line *
 	if r.usable() != g.pack {
 		return nil // it was found to be of no use since this was planned
 	}
+	if err := r.bodies.Acquire(ctx, g.Size); err != nil {
+		return err
+	}
+	defer r.bodies.Release(g.Size)
 	body, n, err := r.read(ctx, g.Offset, g.Size)
 	line.Add(n)
 	r.patch.Add(n)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/firmware/patch"
 	"github.com/waxwing-ota/waxwing/firmware/patch/delta"
@@ -19,6 +21,7 @@ type Remote struct {
 	o        Options
 	requests chan struct{}       // one place for each request under way
 	decoders chan *delta.Decoder // those that nobody uses now
+	bodies   *semaphore.Weighted // bytes of groups that are fetched or decoded
 	index    atomic.Int64
 	patch    atomic.Int64
 	chunk    atomic.Int64
@@ -41,7 +44,10 @@ func Open(ctx context.Context, o Options) (*Remote, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Remote{o: o, requests: make(chan struct{}, o.Requests), decoders: make(chan *delta.Decoder, max(o.Decoders, 1))}
+	r := &Remote{
+		o: o, requests: make(chan struct{}, o.Requests), decoders: make(chan *delta.Decoder, max(o.Decoders, 1)),
+		bodies: semaphore.NewWeighted(delta.MaxBody * int64(max(o.Decoders, 1))),
+	}
 	for range cap(r.decoders) {
 		r.decoders <- new(delta.Decoder)
 	}

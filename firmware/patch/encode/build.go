@@ -53,7 +53,7 @@ func (b *Built) WriteTo(w io.Writer) (sum int64, err error) {
 // Limits of one group.
 const (
 	groupPlain  = 8 << 20 // bytes that it rebuilds
-	groupFrames = 7 << 19 // bytes that its chunks cost without it
+	groupFrames = 2 << 20 // bytes that its chunks cost without it: a device holds about as many while it decodes
 )
 
 // scanBlock is how much of the base is read at a time.

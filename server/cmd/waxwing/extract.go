@@ -16,8 +16,9 @@ import (
 	"github.com/waxwing-ota/waxwing/signing/trust"
 )
 
-// extractGC collects garbage early: what is extracted here is to show what a device needs.
-const extractGC = 25
+// extractMemory bounds what is kept before garbage is collected, as on a device: what is extracted here is to show what that
+// needs. The index of a large payload comes on top.
+const extractMemory, extractMemoryPerChunk = 12 << 20, 256
 
 // extractFlags say what to put where.
 type extractFlags struct {
@@ -81,7 +82,7 @@ func (a *app) extract(ctx context.Context, o extractFlags) error {
 	if !ok {
 		return fmt.Errorf("release %s has no component %s: %w", o.release, o.component, errNotFound)
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(extractGC))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(extractMemory))
 	from := remote.Options{Decoders: 1, Requests: 2, Whole: wholePack, Log: a.log()}
 	var seeds []firmware.Source
 	if o.seed != "" {
@@ -96,6 +97,7 @@ func (a *app) extract(ctx context.Context, o extractFlags) error {
 	if err != nil {
 		return err
 	}
+	debug.SetMemoryLimit(extractMemory + extractMemoryPerChunk*int64(len(w.index.Chunks)))
 	out, err := os.OpenFile(o.out, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return err

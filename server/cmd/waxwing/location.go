@@ -116,7 +116,7 @@ func (f folder) Range(_ context.Context, path string, offset, n int64) ([]byte, 
 		return nil, err
 	}
 	defer file.Close()
-	return io.ReadAll(io.NewSectionReader(file, offset, n))
+	return upTo(io.NewSectionReader(file, offset, n), n)
 }
 
 // web reads a repository from a web server.
@@ -171,16 +171,26 @@ func (w web) Range(ctx context.Context, path string, offset, n int64) ([]byte, e
 		if says := answer.Header.Get("Content-Range"); !strings.HasPrefix(says, fmt.Sprintf("bytes %d-", offset)) {
 			return nil, fmt.Errorf("%s: it sends %q where bytes from %d on were asked for", answer.Request.URL, says, offset)
 		}
-		return io.ReadAll(io.LimitReader(answer.Body, n))
+		return upTo(answer.Body, n)
 	case http.StatusOK:
 		if offset > 0 {
 			return nil, fmt.Errorf("%s: %w", answer.Request.URL, remote.ErrNoRange)
 		}
-		return io.ReadAll(io.LimitReader(answer.Body, n))
+		return upTo(answer.Body, n)
 	case http.StatusRequestedRangeNotSatisfiable:
 		return nil, nil // the file ends before
 	}
 	return nil, fmt.Errorf("%s: %s", answer.Request.URL, answer.Status)
+}
+
+// upTo reads n bytes, or fewer when there are no more, into memory that is taken once.
+func upTo(r io.Reader, n int64) ([]byte, error) {
+	b := make([]byte, n)
+	got, err := io.ReadFull(r, b)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return b[:got], err
 }
 
 func capped(r io.Reader, path string, limit int64) ([]byte, error) {

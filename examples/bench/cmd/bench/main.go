@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -88,6 +89,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	debug.SetMemoryLimit(memoryLimit)
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	workshop := images.New(images.Options{Dir: dir, Size: *size, Source: *source, Offline: *offline, Log: log})
 	if *build {
@@ -129,6 +131,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	return nil
 }
+
+// memoryLimit keeps this program smaller than those that it measures, which start with its peak.
+const memoryLimit = 6 << 20
 
 func show(ctx context.Context, workshop *images.Workshop, names []string, out io.Writer) error {
 	for _, name := range names {
