@@ -63,6 +63,7 @@ type Mesh struct {
 	server *exchange.Server
 	client *exchange.Client
 	met    chan netip.AddrPort // neighbours that greeted this device
+	intro  introductions
 
 	mu        sync.Mutex
 	since     time.Time // when looking for neighbours began; zero: not yet
@@ -98,6 +99,7 @@ func New(o Options) (*Mesh, error) {
 	m := &Mesh{
 		o: o, client: exchange.NewClient(o.Device, config), met: make(chan netip.AddrPort, 16),
 		neighbors: map[netip.AddrPort]string{}, changed: make(chan struct{}), stopLast: func() {},
+		intro: introductions{wake: make(chan struct{}, 1)},
 	}
 	m.server = exchange.NewServer(exchange.Options{TLS: config, Objects: o.Objects, Met: func(at netip.AddrPort) {
 		select {
@@ -142,6 +144,7 @@ func (m *Mesh) Run(ctx context.Context) error {
 		})
 	})
 	g.Go(func() error { return m.greet(ctx, port, found) })
+	g.Go(func() error { return m.introduce(ctx, l.Addr()) })
 	return g.Wait()
 }
 
