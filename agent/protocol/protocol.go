@@ -30,6 +30,9 @@ func ReportTopic(device string) string { return DeviceTopics(device) + "report" 
 // PresenceTopic carries Online or Offline: retained, the latter as last will.
 func PresenceTopic(device string) string { return DeviceTopics(device) + "presence" }
 
+// SiteTopic carries the device's [Site]: retained, QoS 1.
+func SiteTopic(device string) string { return prefix + "site/" + device }
+
 // Filters by which a server hears every device.
 const (
 	AllReports  = prefix + "device/+/report"
@@ -49,7 +52,7 @@ const (
 	PathPolicy  = "/device/v1/policy"  // GET → Documents; ETag
 	PathReports = "/device/v1/reports" // POST Report → 204
 	PathTime    = "/device/v1/time"    // GET → Time
-	PathRepo    = "/repo/"             // the static repository
+	PathRepo    = "/repo/"             // the static repository; see HeaderLease
 )
 
 // MaxDocument bounds any JSON body of the device plane and any MQTT payload, in bytes.
@@ -91,6 +94,7 @@ type RenewResponse struct {
 type Documents struct {
 	Membership json.RawMessage   `json:"membership,omitempty"` // DSSE envelope
 	Policies   []json.RawMessage `json:"policies,omitempty"`   // DSSE envelopes
+	Site       json.RawMessage   `json:"site,omitempty"`       // Site; by HTTPS only, MQTT has a topic for it
 }
 
 // Time is the server's clock.
@@ -144,6 +148,10 @@ type Report struct {
 	Running   Running   `json:"running"`
 	Update    *Update   `json:"update,omitempty"` // the current or the last one
 	Neighbors int       `json:"neighbors"`        // peers in sight
+	Mesh      *Mesh     `json:"mesh,omitempty"`   // nil: it talks to no neighbours
+	// Isolated are devices of its site that this one was sent to and could not reach, so that it fetched from the server
+	// what they hold.
+	Isolated []string `json:"isolated,omitempty"`
 }
 
 // Running is the release in the slot that runs.
@@ -202,6 +210,9 @@ func ParseReport(b []byte) (*Report, error) {
 	}
 	if u := r.Update; u != nil && len(u.Detail) > 1<<10 {
 		u.Detail = u.Detail[:1<<10]
+	}
+	if err := r.boundSite(); err != nil {
+		return nil, fmt.Errorf("report: %w", err)
 	}
 	return r, nil
 }
