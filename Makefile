@@ -10,7 +10,7 @@ TOOL    := $(GO) tool -modfile=cross/tools.mod
 UI := dashboard/dist/index.html
 UI_SOURCES := $(shell find dashboard/src dashboard/index.html dashboard/package.json dashboard/package-lock.json dashboard/vite.config.ts -type f 2>/dev/null) server/api/openapi.yaml
 
-.PHONY: help build dashboard agents deb demo test check lint bench deps generate clean
+.PHONY: help build dashboard agents deb demo test check lint bench bench-site deps generate clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -48,6 +48,15 @@ bench: ## benchmarks, then updates of real images side by side with other tools 
 	cross/deps.sh casync xdelta3 zstd bsdiff mke2fs debugfs mksquashfs dpkg-deb
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./server/cmd/waxwing
 	$(GO) run ./examples/bench/cmd/bench -bin bin $(BENCH)
+
+bench-site: ## what a rollout costs a site, as root (N=20 RATE=20mbit SCENARIO=together RUNS=3 BYTES=16777216 SPREAD=60s)
+	@[ "$$(id -u)" = 0 ] || { echo "a site is made of network namespaces, and those need root: sudo make bench-site" >&2; exit 1; }
+	cross/deps.sh ip tc nft $(if $(findstring all,$(SCENARIO))$(findstring bittorrent,$(SCENARIO)),aria2c nginx)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./server/cmd/waxwing-server ./server/cmd/waxwing
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -tags nethttpomithttp2 -o bin/ ./agent/cmd/waxwing-agent
+	CGO_ENABLED=0 $(GO) build -o bin/ ./examples/site/cmd/bench-site ./examples/site/cmd/hostile
+	bin/bench-site -bin bin -n $(or $(N),20) -rate $(or $(RATE),20mbit) -scenario $(or $(SCENARIO),together) -runs $(or $(RUNS),3) \
+		-bytes $(or $(BYTES),16777216) -spread $(or $(SPREAD),60s)
 
 deps: ## what the tests need besides Go and Node
 	cross/deps.sh

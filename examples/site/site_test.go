@@ -1,0 +1,110 @@
+package site
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// build makes the programs of a site.
+func build(t *testing.T) string {
+	t.Helper()
+	bin := t.TempDir()
+	for _, args := range [][]string{
+		{"../../server/cmd/waxwing-server", "../../server/cmd/waxwing", "./cmd/hostile"},
+		{"-tags", "nethttpomithttp2", "../../agent/cmd/waxwing-agent"},
+	} {
+		if out, err := exec.Command("go", append([]string{"build", "-o", bin + "/"}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	return bin
+}
+
+func root(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("network namespaces need root")
+		}
+		t.Skip("network namespaces need root")
+	}
+}
+
+// TestSite is a small instance of the bench. It judges bytes, which do not depend on what else the machine does, and holds
+// that nothing is left behind.
+func TestSite(t *testing.T) {
+	root(t)
+	before := interfaces(t)
+	bin, dir := build(t), t.TempDir()
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer stop()
+	scenarios, err := Choose("together")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = exec.LookPath("nft")
+	o := Options{
+		Bin: bin, Dir: dir, Devices: 4, Rate: "40mbit", Bytes: 2 << 20, NAT: err == nil, Words: t.Output(),
+	}
+	one, all, err := Measure(ctx, o, 1, scenarios...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Print(t.Output(), one, all); err != nil {
+		t.Fatal(err)
+	}
+	if one.Down < o.Bytes || one.Down > o.Bytes+o.Bytes/5 {
+		t.Errorf("one device took %d bytes over the uplink for %d", one.Down, o.Bytes)
+	}
+	f := all[0]
+	f.Seconds = 0 // is for machines that do nothing else
+	for _, miss := range f.judge(scenarios[0]) {
+		t.Error(miss)
+	}
+	if f.Finished != o.Devices || f.RSSMax == 0 || f.SentMax < o.Bytes/8 {
+		t.Errorf("%+v", f)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("%s is left behind", left[0].Name())
+	}
+	if after := interfaces(t); after != before {
+		t.Errorf("interfaces are %s, were %s", after, before)
+	}
+	if left := programs(t, bin); left != "" {
+		t.Errorf("still running: %s", left)
+	}
+}
+
+func interfaces(t *testing.T) string {
+	t.Helper()
+	all, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, i := range all {
+		names = append(names, i.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+// programs returns what runs out of a folder.
+func programs(t *testing.T, dir string) (out string) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, exe := range all {
+		if to, err := os.Readlink(exe); err == nil && strings.HasPrefix(to, dir) {
+			out += to + " "
+		}
+	}
+	return out
+}
