@@ -1,0 +1,65 @@
+package discovery
+
+import (
+	"net/netip"
+	"time"
+)
+
+const (
+	readRate, readBurst     = 5000, 1000 // packets a second on one socket; more wait in the kernel, and it drops them
+	parseRate, parseBurst   = 1000, 500  // that concern this service
+	sourceRate, sourceBurst = 50, 100    // of one address
+	maxSources              = 256
+)
+
+// bucket lets so much through: rate a second in the long run, burst at once. The zero bucket is full.
+type bucket struct {
+	used float64
+	at   time.Time
+}
+
+func (b *bucket) allow(now time.Time, rate, burst float64) bool {
+	if !b.at.IsZero() {
+		b.used = max(0, b.used-max(0, now.Sub(b.at).Seconds())*rate)
+	}
+	b.at = now
+	if b.used+1 > burst {
+		return false
+	}
+	b.used++
+	return true
+}
+
+// sources is what each address may say. When there are too many, those that have been silent the longest start anew: whoever
+// changes address with every packet is stopped by the bucket for all.
+type sources struct {
+	each map[netip.Addr]*bucket
+	all  bucket
+}
+
+func (s *sources) allow(now time.Time, from netip.Addr, shared bool) bool {
+	if !shared { // as the loopback's address is
+		b := s.each[from]
+		if b == nil {
+			if len(s.each) >= maxSources {
+				s.evict()
+			}
+			b = &bucket{}
+			s.each[from] = b
+		}
+		if !b.allow(now, sourceRate, sourceBurst) {
+			return false
+		}
+	}
+	return s.all.allow(now, parseRate, parseBurst)
+}
+
+func (s *sources) evict() {
+	var oldest netip.Addr
+	for a, b := range s.each {
+		if o := s.each[oldest]; o == nil || b.at.Before(o.at) {
+			oldest = a
+		}
+	}
+	delete(s.each, oldest)
+}

@@ -1,0 +1,149 @@
+package discovery
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/mdns"
+	"github.com/miekg/dns"
+)
+
+const (
+	service     = "_waxwing._tcp"
+	serviceName = service + ".local."
+	version     = "v=1"
+
+	minMessage  = 12      // bytes: a header
+	maxMessage  = 1500    // bytes; those of this package stay below
+	maxRecords  = 64      // in one message
+	maxKnown    = 32      // neighbours named in a question
+	nameDigits  = 16      // of an instance
+	cacheFlush  = 1 << 15 // top bit of the class: nobody else has this record
+	wantUnicast = 1 << 15 // top bit of a question's class
+)
+
+// mark is in every message that concerns this service, as nothing before the service's name can compress it.
+func mark() []byte { return []byte("\x08_waxwing\x04_tcp") }
+
+// message is what matters of what was heard.
+type message struct {
+	asks     bool   // for this device, among others
+	everyone bool   // all devices are to answer, as it names none that is known
+	instance string // of the device that announces itself; empty: none does
+	port     uint16
+	bye      bool // it leaves
+}
+
+// codec reads and writes the messages of one device on one link.
+type codec struct {
+	name, fleet string
+	mark        []byte
+	zone        mdns.Zone
+}
+
+// newCodec returns the codec of a device with these addresses. A name has nameDigits hexadecimal digits.
+func newCodec(name, fleet string, n network, port int) (*codec, error) {
+	zone, err := mdns.NewMDNSService(name, service, "local.", name+".local.", port, n.announced(), []string{version, "fleet=" + fleet})
+	if err != nil {
+		return nil, err
+	}
+	c := &codec{name: name, fleet: fleet, mark: mark(), zone: zone}
+	if _, err := c.answer(false); err != nil {
+		return nil, fmt.Errorf("what this device says of itself cannot be said (a fleet's tag has at most 249 bytes): %w", err)
+	}
+	return c, nil
+}
+
+// answer says who and where this device is, or that it leaves.
+func (c *codec) answer(bye bool) ([]byte, error) {
+	m := &dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Authoritative: true}, Compress: true}
+	m.Answer = c.zone.Records(dns.Question{Name: serviceName, Qtype: dns.TypePTR, Qclass: dns.ClassINET})
+	for _, r := range m.Answer {
+		h := r.Header()
+		if h.Rrtype != dns.TypePTR {
+			h.Class |= cacheFlush
+		}
+		if bye {
+			h.Ttl = 0
+		}
+	}
+	return m.Pack()
+}
+
+// question asks for all devices but those that are known.
+func (c *codec) question(known []string) ([]byte, error) {
+	m := &dns.Msg{Question: []dns.Question{{Name: serviceName, Qtype: dns.TypePTR, Qclass: dns.ClassINET}}, Compress: true}
+	for _, name := range known[:min(len(known), maxKnown)] {
+		m.Answer = append(m.Answer, &dns.PTR{
+			Hdr: dns.RR_Header{Name: serviceName, Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: 120}, Ptr: name + "." + serviceName,
+		})
+	}
+	return m.Pack()
+}
+
+// concerns tells at little cost whether a message is worth decoding.
+func (c *codec) concerns(b []byte) bool {
+	if len(b) < minMessage || len(b) > maxMessage || !bytes.Contains(b, c.mark) {
+		return false
+	}
+	records := 0
+	for at := 4; at < minMessage; at += 2 {
+		records += int(binary.BigEndian.Uint16(b[at:]))
+	}
+	return records <= maxRecords
+}
+
+// decode reads a message; false: it is none, or of no concern, such as this device's own or another fleet's.
+func (c *codec) decode(b []byte) (message, bool) {
+	var m dns.Msg
+	if !c.concerns(b) || m.Unpack(b) != nil || m.Opcode != dns.OpcodeQuery || m.Rcode != dns.RcodeSuccess {
+		return message{}, false
+	}
+	if m.Response {
+		return c.announcement(&m)
+	}
+	var out message
+	for _, q := range m.Question {
+		q.Name, q.Qclass = strings.ToLower(q.Name), q.Qclass&^wantUnicast
+		if (q.Qclass == dns.ClassINET || q.Qclass == dns.ClassANY) && len(c.zone.Records(q)) > 0 {
+			out.asks = true
+			out.everyone = out.everyone || q.Name == serviceName && len(m.Answer) == 0
+		}
+	}
+	self := c.name + "." + serviceName
+	if slices.ContainsFunc(m.Answer, func(r dns.RR) bool {
+		ptr, ok := r.(*dns.PTR)
+		return ok && strings.EqualFold(ptr.Ptr, self) && ptr.Hdr.Ttl >= 60 // less than half of what was said: to be told anew
+	}) {
+		out.asks = false
+	}
+	return out, out.asks
+}
+
+// announcement reads what the first device of a message says of itself; ours are alone in theirs. The addresses are not
+// read: where a device is, its packets tell.
+func (c *codec) announcement(m *dns.Msg) (message, bool) {
+	var out message
+	var same bool
+	for _, r := range append(m.Answer, m.Extra...) {
+		h := r.Header()
+		instance, ours := strings.CutSuffix(h.Name, "."+serviceName)
+		if !ours || out.instance != "" && instance != out.instance {
+			continue
+		}
+		switch r := r.(type) {
+		case *dns.SRV:
+			if _, err := strconv.ParseUint(instance, 16, 64); err != nil || len(instance) != nameDigits {
+				return message{}, false
+			}
+			out.instance, out.port, out.bye = instance, r.Port, h.Ttl == 0
+		case *dns.TXT:
+			same = len(r.Txt) <= maxRecords && slices.Contains(r.Txt, version) && slices.Contains(r.Txt, "fleet="+c.fleet)
+		}
+	}
+	return out, same && out.instance != "" && out.port != 0
+}
