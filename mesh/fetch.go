@@ -82,6 +82,10 @@ func (m *Mesh) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, del
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f.work, ctx = errgroup.WithContext(ctx)
+	select {
+	case m.look <- struct{}{}: // who was silent for hours may be gone
+	default:
+	}
 	f.work.Go(func() error { return m.meet(ctx, f) })
 	f.work.Go(func() error {
 		defer cancel() // nobody needs to be waited for any more

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -10,6 +11,9 @@ import (
 	"github.com/waxwing-ota/waxwing/mesh/exchange"
 	"github.com/waxwing-ota/waxwing/mesh/swarm"
 )
+
+// lastFailure in a row of a neighbour that is followed makes discovery doubt that it is still there.
+const lastFailure = 3
 
 // meet follows every neighbour in sight, as they come and go.
 func (m *Mesh) meet(ctx context.Context, f *fetch) error {
@@ -47,11 +51,18 @@ func (m *Mesh) meet(ctx context.Context, f *fetch) error {
 func (m *Mesh) follow(ctx context.Context, f *fetch, id string, at netip.AddrPort) {
 	var revision uint64
 	var pack swarm.Pack
+	failures := 0 // in a row
 	for wait := 100 * time.Millisecond; ctx.Err() == nil; {
 		state, err := m.client.State(ctx, at, f.s.ID, revision)
 		var seen swarm.PeerSeen
 		if err == nil {
 			seen, err = understand(state, len(f.chunks), &pack)
+		}
+		if failures++; err == nil || errors.Is(err, exchange.ErrNotTrading) {
+			failures = 0
+		}
+		if failures == lastFailure {
+			m.judge(ctx, at, false)
 		}
 		if err != nil {
 			if revision != 0 {

@@ -63,6 +63,8 @@ type Mesh struct {
 	server *exchange.Server
 	client *exchange.Client
 	met    chan netip.AddrPort // neighbours that greeted this device
+	judged chan discovery.Verdict
+	look   chan struct{} // buffer of one
 	intro  introductions
 
 	mu        sync.Mutex
@@ -98,6 +100,7 @@ func New(o Options) (*Mesh, error) {
 	config := exchange.TLS(o.Certificate, o.FleetCA)
 	m := &Mesh{
 		o: o, client: exchange.NewClient(o.Device, config), met: make(chan netip.AddrPort, 16),
+		judged: make(chan discovery.Verdict, 16), look: make(chan struct{}, 1),
 		neighbors: map[netip.AddrPort]string{}, changed: make(chan struct{}), stopLast: func() {},
 		intro: introductions{wake: make(chan struct{}, 1)},
 	}
@@ -134,7 +137,7 @@ func (m *Mesh) Run(ctx context.Context) error {
 	g.Go(func() error { return m.server.Serve(ctx, l) })
 	g.Go(func() error {
 		return discovery.Run(ctx, discovery.Options{
-			Fleet: m.o.Fleet, Port: port, Interfaces: m.o.Interfaces, Introduced: m.met, Log: m.o.Log,
+			Fleet: m.o.Fleet, Port: port, Interfaces: m.o.Interfaces, Introduced: m.met, Judged: m.judged, Look: m.look, Log: m.o.Log,
 		}, func(all []netip.AddrPort) {
 			select {
 			case <-found: // only the newest counts
@@ -167,17 +170,18 @@ func (m *Mesh) greet(ctx context.Context, port int, found <-chan []netip.AddrPor
 		var mu sync.Mutex
 		next := map[netip.AddrPort]string{}
 		for _, at := range all {
-			if strange[at] {
-				continue
-			}
 			if id, ok := known[at]; ok {
-				mu.Lock()
 				next[at] = id
-				mu.Unlock()
+			}
+		}
+		m.setNeighbors(maps.Clone(next))
+		for _, at := range all {
+			if _, ok := known[at]; ok || strange[at] {
 				continue
 			}
 			g.Go(func() error {
 				id, err := m.client.Hello(ctx, at, port)
+				m.judge(ctx, at, err == nil)
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
@@ -187,12 +191,20 @@ func (m *Mesh) greet(ctx context.Context, port int, found <-chan []netip.AddrPor
 					m.o.Log.Debug("a neighbour does not answer", "addr", at, "err", err)
 				default:
 					next[at] = id
+					m.setNeighbors(maps.Clone(next)) // others may take long to fail
 				}
 				return nil
 			})
 		}
 		_ = g.Wait() // the functions return nil
-		m.setNeighbors(next)
+	}
+}
+
+// judge lets discovery know how it goes with an address, so that real neighbours are kept and others make room.
+func (m *Mesh) judge(ctx context.Context, at netip.AddrPort, good bool) {
+	select {
+	case m.judged <- discovery.Verdict{At: at, Good: good}:
+	case <-ctx.Done():
 	}
 }
 

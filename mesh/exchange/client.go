@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/waxwing-ota/waxwing/firmware"
@@ -112,7 +113,8 @@ type reply struct {
 
 // get reads a whole answer of at most limit bytes; a longer one is corrupt.
 func (c *Client) get(ctx context.Context, at netip.AddrPort, what string, limit int64) (reply, error) {
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+at.String()+"/mesh/v1/"+what, nil)
+	host := strings.Replace(at.String(), "%", "%25", 1) // the zone of a link-local address, as a URL has it
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/mesh/v1/"+what, nil)
 	if err != nil {
 		return reply{}, err
 	}
