@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ func (s *Server) wireDevices(p *parts) error {
 	names := append([]string{s.o.Advertise}, addresses()...)
 	plane := origin.New(origin.Options{
 		Listener: p.fronts.device, TLS: p.identity.ServerTLS(names), Fleet: p.fleet, Blobs: p.blob, OpenRepo: s.o.OpenRepo,
+		Sites:   p.sites,
 		FleetCA: p.identity.PEM(), Tag: p.identity.Fleet(), Root: p.repo.Root, Server: s.at.Device, Brokers: []string{s.at.MQTT},
 		Now: s.o.Now, Log: s.o.Log,
 	})
@@ -43,26 +45,26 @@ func (s *Server) wireBroker(p *parts, names []string) error {
 		var mirror *broker.Mirror
 		client, err := broker.NewClient(broker.ClientOptions{
 			Broker: s.o.MQTTBroker, TLS: p.identity.ClientTLS(roots), Fleet: p.fleet, Log: s.o.Log,
-			Connected: func() { mirror.Republish() },
+			Connected: func() { mirror.Republish(); p.sites.Republish() },
 		})
 		if err != nil {
 			return err
 		}
 		mirror = broker.NewMirror(broker.MirrorOptions{Store: p.store, Publisher: client, Log: s.o.Log})
-		p.fronts.run = append(p.fronts.run, client.Run, mirror.Run)
+		p.fronts.run = append(p.fronts.run, client.Run, mirror.Run, func(ctx context.Context) error { return p.sites.Run(ctx, client) })
 		return nil
 	}
 	changed := p.fleet.Subscribe()
 	p.closers = append(p.closers, closeFunc(changed.Close))
 	embedded, err := broker.NewEmbedded(broker.Options{
 		Listener: p.fronts.mqtt, TLS: p.identity.ServerTLS(names), Fleet: p.fleet, Log: s.o.Log,
-		Changed: changed.Next,
+		Changed: changed.Next, Seen: func(device, remote string) { p.sites.Seen(device, remote, true) },
 	})
 	if err != nil {
 		return err
 	}
 	mirror := broker.NewMirror(broker.MirrorOptions{Store: p.store, Publisher: embedded, Log: s.o.Log})
-	p.fronts.run = append(p.fronts.run, embedded.Run, mirror.Run)
+	p.fronts.run = append(p.fronts.run, embedded.Run, mirror.Run, func(ctx context.Context) error { return p.sites.Run(ctx, embedded) })
 	p.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "waxwing_mqtt_connections", Help: "Devices that are connected to the embedded broker.",
 	}, func() float64 { return float64(embedded.Connected()) }))

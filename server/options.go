@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/waxwing-ota/waxwing/dashboard"
+	"github.com/waxwing-ota/waxwing/server/site"
 )
 
 // Options of New. Only Data must be given.
@@ -34,7 +35,10 @@ type Options struct {
 	MQTTCA     string   // PEM file with the CA of that broker; empty: the fleet's
 	Blob       string   // folder of the blobs; empty: Data/blob
 	OpenRepo   bool     // serve /repo to everybody, for a CDN in front of it
-	MaxImage   int64    // bytes of an uploaded image; 0: 16 GiB
+	// Sites says how devices of one site are told; empty: site.Auto. Behind a load balancer that hides their addresses it
+	// must be site.ByLabel.
+	Sites    site.Mode
+	MaxImage int64 // bytes of an uploaded image; 0: 16 GiB
 
 	PatchWorkers int // cores that make patches in the background; 0: half of them, four at most; less than 0: no patches are made
 
@@ -80,6 +84,13 @@ func (o Options) complete() (Options, error) {
 		if err != nil || u.Host == "" || u.Scheme != "tls" && u.Scheme != "ssl" && u.Scheme != "mqtts" {
 			return bad("--mqtt-broker %q: write tls://host:port", o.MQTTBroker)
 		}
+	}
+	switch o.Sites {
+	case "":
+		o.Sites = site.Auto
+	case site.Auto, site.ByLabel, site.Off:
+	default:
+		return bad("--sites %s: write auto, label or off", o.Sites)
 	}
 	if o.Blob == "" {
 		o.Blob = filepath.Join(o.Data, "blob")

@@ -22,6 +22,7 @@ import (
 	"github.com/waxwing-ota/waxwing/server/fleet"
 	"github.com/waxwing-ota/waxwing/server/identity"
 	"github.com/waxwing-ota/waxwing/server/release"
+	"github.com/waxwing-ota/waxwing/server/site"
 	"github.com/waxwing-ota/waxwing/server/store"
 	"github.com/waxwing-ota/waxwing/signing/repository"
 )
@@ -57,6 +58,7 @@ type parts struct {
 	keys     *keyring
 	repo     *repository.Repository
 	fleet    *fleet.Fleet
+	sites    *site.Sites
 	releases *release.Releases
 	rollouts *conductor.Conductor
 	auth     *auth.Auth
@@ -119,6 +121,7 @@ func (s *Server) wire(ctx context.Context, p *parts) (err error) {
 	}); err != nil {
 		return err
 	}
+	p.sites = site.New(site.Options{Fleet: p.fleet, Mode: s.o.Sites, Now: s.o.Now, Log: s.o.Log})
 	if p.releases, err = release.New(release.Options{
 		Store: p.store, Blob: p.blob, Repository: p.repo,
 		Verifier: &release.Trust{Dir: filepath.Join(s.o.Data, "trust"), Root: p.repo.Root, Blob: p.blob, Now: s.o.Now},

@@ -32,6 +32,7 @@
 //	pattern write waxwing/v1/device/%u/#
 //	pattern read waxwing/v1/policy/device/%u
 //	pattern read waxwing/v1/policy/group/+
+//	pattern read waxwing/v1/site/%u
 //
 // Mosquitto knows no groups, so there a device may read the policies of all; they are signed and hold no secrets. The
 // embedded broker shows a device only its own. A rejected device keeps its connection to an external broker until its

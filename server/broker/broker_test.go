@@ -115,6 +115,7 @@ func (d *device) waitLost() {
 // place is a running broker with the server's side connected to it.
 type place struct {
 	world   *fleettest.World
+	server  broker.Publisher
 	address string
 	kind    string
 }
@@ -133,7 +134,7 @@ func embedded(t testing.TB) (*place, *broker.Embedded) {
 	}
 	fleettest.Run(t, e.Run)
 	fleettest.Run(t, broker.NewMirror(broker.MirrorOptions{Store: w.Store, Publisher: e}).Run)
-	return &place{world: w, address: l.Addr().String(), kind: "embedded"}, e
+	return &place{world: w, server: e, address: l.Addr().String(), kind: "embedded"}, e
 }
 
 func putPolicy(t testing.TB, s *store.Store, group, payload string) {
@@ -244,6 +245,22 @@ func conformance(t *testing.T, p *place) {
 			if topic != protocol.DevicePolicyTopic("d-2") && topic != protocol.PresenceTopic("d-2") {
 				t.Errorf("d-2 read %s", topic)
 			}
+		}
+	})
+	t.Run("a device reads the hints of its own site alone", func(t *testing.T) {
+		for _, id := range []string{"d-1", "d-2"} {
+			if err := p.server.Publish(ctx, protocol.SiteTopic(id), []byte("hint for "+id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d2 := mustConnect(t, w, p.address, "d-2", two)
+		_ = d2.subscribe(protocol.SiteTopic("d-1")) // refused, or granted and then nothing is delivered
+		if err := d2.subscribe(protocol.SiteTopic("d-2")); err != nil {
+			t.Fatal(err)
+		}
+		fleettest.Eventually(t, "its own", func() bool { return string(d2.holds(protocol.SiteTopic("d-2"))) == "hint for d-2" })
+		if got := d2.holds(protocol.SiteTopic("d-1")); got != nil {
+			t.Errorf("d-2 read %q", got)
 		}
 	})
 	t.Run("what is removed is removed", func(t *testing.T) {

@@ -21,7 +21,9 @@ type Options struct {
 	// Changed waits for devices whose admission may have changed: Next of a feed of the fleet. Those that are no longer
 	// welcome lose their connection. May be nil.
 	Changed func(context.Context) ([]string, error)
-	Log     *slog.Logger
+	// Seen is told whence a device connects. May be nil.
+	Seen func(device, remote string)
+	Log  *slog.Logger
 }
 
 // Embedded is the broker inside the server. Devices come with a certificate of the fleet CA whose common name is their
@@ -61,7 +63,7 @@ func NewEmbedded(o Options) (*Embedded, error) {
 		ClientNetWriteBufferSize: 1 << 10,
 		SysTopicResendInterval:   int64(time.Hour / time.Second),
 	})
-	return &Embedded{options: o, server: s, hook: newHook(o.Fleet, o.Log)}, nil
+	return &Embedded{options: o, server: s, hook: newHook(o.Fleet, o.Seen, o.Log)}, nil
 }
 
 // Publish implements Publisher. Messages are kept in memory only: a Mirror brings them again after a restart.

@@ -17,6 +17,7 @@ import (
 type hook struct {
 	mqtt.HookBase
 	fleet  Fleet
+	seen   func(device, remote string)
 	log    *slog.Logger
 	ingest func(device string, report []byte, address string) error // set before the broker serves
 
@@ -29,8 +30,11 @@ type session struct {
 	key    string // of its certificate
 }
 
-func newHook(f Fleet, log *slog.Logger) *hook {
-	return &hook{fleet: f, log: log, sessions: map[string]session{}}
+func newHook(f Fleet, seen func(device, remote string), log *slog.Logger) *hook {
+	if seen == nil {
+		seen = func(string, string) {}
+	}
+	return &hook{fleet: f, seen: seen, log: log, sessions: map[string]session{}}
 }
 
 // ID implements mqtt.Hook.
@@ -127,6 +131,7 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 	if s.key == "" {
 		return
 	}
+	h.seen(cl.ID, cl.Net.Remote)
 	h.fleet.Presence(cl.ID, true)
 	// A device that was rejected between the handshake and now was not in the table when the news came.
 	if _, err := h.fleet.Authenticate(cl.ID, s.key); err != nil {

@@ -34,6 +34,7 @@ topic readwrite waxwing/v1/#
 pattern write waxwing/v1/device/%u/#
 pattern read waxwing/v1/policy/device/%u
 pattern read waxwing/v1/policy/group/+
+pattern read waxwing/v1/site/%u
 `
 )
 
@@ -133,7 +134,7 @@ func TestMosquitto(t *testing.T) {
 	fleettest.Run(t, mirror.Run)
 	fleettest.Run(t, c.Run)
 	<-connected
-	conformance(t, &place{world: w, address: m.address, kind: "mosquitto"})
+	conformance(t, &place{world: w, server: c, address: m.address, kind: "mosquitto"})
 
 	t.Run("a broker that forgot everything is filled again", func(t *testing.T) {
 		cert := w.Device(t, "d-7", nil)

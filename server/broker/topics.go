@@ -11,10 +11,10 @@ func mayWrite(device, topic string) bool {
 	return strings.HasPrefix(topic, protocol.DeviceTopics(device))
 }
 
-// mayRead reports whether a device may read a topic: its own policies, and those of its groups. The same question is
-// asked of filters, and a filter with a wildcard is none of these topics.
+// mayRead reports whether a device may read a topic: its own policies and site, and the policies of its groups. The same
+// question is asked of filters, and a filter with a wildcard is none of these topics.
 func mayRead(device, topic string, member func(device, group string) bool) bool {
-	if topic == protocol.DevicePolicyTopic(device) {
+	if topic == protocol.DevicePolicyTopic(device) || topic == protocol.SiteTopic(device) {
 		return true
 	}
 	group, ok := strings.CutPrefix(topic, protocol.GroupPolicyTopic(""))

@@ -66,6 +66,9 @@ func (s *Server) device(r *http.Request) (id string, admission fleet.Admission, 
 	c := r.TLS.PeerCertificates[0]
 	id = c.Subject.CommonName
 	admission, err = s.o.Fleet.Authenticate(id, identity.KeyID(c))
+	if err == nil && s.o.Sites != nil {
+		s.o.Sites.Seen(id, r.RemoteAddr, false)
+	}
 	return id, admission, err
 }
 
@@ -160,6 +163,9 @@ func (s *Server) policy(w http.ResponseWriter, r *http.Request) error {
 	d, err := s.o.Fleet.Documents(r.Context(), device)
 	if err != nil {
 		return err
+	}
+	if s.o.Sites != nil {
+		d.Site = s.o.Sites.Document(device)
 	}
 	b, err := json.Marshal(d)
 	if err != nil {

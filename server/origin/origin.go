@@ -11,6 +11,11 @@
 // unknown devices get 403. A device that waits for approval may ask, report and renew, but reads no repository.
 // [Options.OpenRepo] opens /repo to everybody, for a CDN before the server.
 //
+// A device may take part in the leases of its site, by [protocol.HeaderLease] with a request for a chunk or a range of a
+// pack; then it is refused (409, /problems/held) what another device of the site holds, whom [protocol.HeaderHolder] names.
+// It takes the bytes from there, or says in [protocol.HeaderIsolated] that it cannot reach the holder; see package site.
+// Whoever sends no such header is served.
+//
 // Errors are RFC 9457 problems with a sentence that says what to do. A file that is missing from /repo is 404, whatever
 // its name. Bodies, headers and times are bounded; a download may take as long as it moves.
 package origin
@@ -18,6 +23,7 @@ package origin
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"log"
@@ -32,6 +38,7 @@ import (
 	"github.com/waxwing-ota/waxwing/agent/protocol"
 	"github.com/waxwing-ota/waxwing/server/blob"
 	"github.com/waxwing-ota/waxwing/server/fleet"
+	"github.com/waxwing-ota/waxwing/server/site"
 )
 
 // Fleet is what the device plane needs of the fleet; *fleet.Fleet is one.
@@ -43,6 +50,18 @@ type Fleet interface {
 	Ingest(ctx context.Context, device string, report []byte, address string) error
 }
 
+// Sites is what the device plane needs of sites; *site.Sites is one.
+type Sites interface {
+	// Seen notes whence a device speaks.
+	Seen(device, remote string, broker bool)
+	// Document returns the hint for a device, or nil.
+	Document(device string) json.RawMessage
+	// Lease returns a lease on bytes of the repository, nil for a device that needs none, or a site.HeldError.
+	Lease(device string, q site.Request) (*site.Lease, error)
+	// Holder returns how a holder is named to a device.
+	Holder(holder, reader string) protocol.Holder
+}
+
 // Options of [New].
 type Options struct {
 	Listener net.Listener // plain TCP; closed by Run
@@ -50,6 +69,7 @@ type Options struct {
 	Fleet    Fleet
 	Blobs    blob.Store // the repository is below "repo/"
 	OpenRepo bool       // serve /repo without a certificate
+	Sites    Sites      // nil: every device is alone
 
 	// What an enrolled device is told.
 	FleetCA []byte                                // PEM

@@ -9,6 +9,7 @@ import (
 
 	"github.com/waxwing-ota/waxwing/server/fleet"
 	"github.com/waxwing-ota/waxwing/server/identity"
+	"github.com/waxwing-ota/waxwing/server/site"
 )
 
 // problem is an answer of RFC 9457.
@@ -46,6 +47,7 @@ func problemOf(err error) (p problem, ours bool) {
 		{fleet.ErrTokenUsed, http.StatusForbidden, "token-used"},
 		{fleet.ErrToken, http.StatusForbidden, "token-unknown"},
 		{fleet.ErrExists, http.StatusConflict, "device-exists"},
+		{site.ErrHeld, http.StatusConflict, "held"},
 		{fleet.ErrRejected, http.StatusForbidden, "device-rejected"},
 		{fleet.ErrPending, http.StatusForbidden, "device-pending"},
 		{fleet.ErrUnknown, http.StatusForbidden, "device-unknown"},

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +44,10 @@ func (s *Server) repo(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("repo/%s: %w", name, err)
 	}
 	defer func() { s.sent(r, b.Close()) }()
+	lease, err := s.lease(w, r, device, name, b.Size())
+	if err != nil {
+		return err
+	}
 	h := w.Header()
 	h.Set("Content-Type", contentType(name))
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -50,6 +55,7 @@ func (s *Server) repo(w http.ResponseWriter, r *http.Request) error {
 	case strings.HasPrefix(name, "patches/"):
 		tag, err := packTag(b)
 		if err != nil {
+			lease.End(false, s.o.Now())
 			return fmt.Errorf("repo/%s: %w", name, err)
 		}
 		h.Set("Cache-Control", "public, max-age=3600")
@@ -61,9 +67,10 @@ func (s *Server) repo(w http.ResponseWriter, r *http.Request) error {
 		// The name says what is in it, so it is the tag of its content too.
 		h.Set("ETag", `"`+path.Base(name)+`"`)
 	}
-	c := &counter{ResponseWriter: w, control: http.NewResponseController(w)}
+	c := &counter{ResponseWriter: w, control: http.NewResponseController(w), moved: func() { lease.Moved(s.o.Now()) }}
 	http.ServeContent(c, r, "", time.Time{}, b)
 	s.served.add(device, c.bytes)
+	lease.End(c.bytes > 0 && h.Get("Content-Length") == strconv.FormatInt(c.bytes, 10), s.o.Now())
 	return nil
 }
 
@@ -141,6 +148,7 @@ func contentType(name string) string {
 type counter struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	moved   func() // called with each piece
 	bytes   int64
 }
 
@@ -152,5 +160,6 @@ func (c *counter) Write(b []byte) (int, error) {
 	}
 	n, err := c.ResponseWriter.Write(b)
 	c.bytes += int64(n)
+	c.moved()
 	return n, err
 }

@@ -100,6 +100,7 @@ func command(words io.Writer) *cobra.Command {
 	f.StringVar(&o.MQTTCA, "mqtt-ca", "", "PEM `FILE` with the CA of that broker (default: the fleet CA)")
 	f.StringVar(&o.Blob, "blob", "", "`URL` or folder of images and repository (default: DIR/blob)")
 	f.BoolVar(&o.OpenRepo, "open-repo", false, "serve /repo without a certificate, for a CDN in front of it")
+	f.StringVar((*string)(&o.Sites), "sites", "auto", "`MODE`: how devices of one site are told: auto (label site, else configuration, else public address), label, off")
 	f.Int64Var(&o.MaxImage, "max-image", 0, "largest image in `BYTES` (default 16 GiB)")
 	f.IntVar(&o.PatchWorkers, "patch-workers", 0, "`CORES` that make patches in the background, 200 MB each (default half of them, at most 4; -1: make none)")
 	f.StringVar(&levelName, "log-level", "info", "`LEVEL`: debug, info, warn or error")
