@@ -18,7 +18,6 @@ type device struct {
 	*network.Device
 	id      string
 	dir     string
-	place   int // among the site's devices
 	agent   *program
 	hostile bool
 	killed  bool

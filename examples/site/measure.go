@@ -33,7 +33,7 @@ func Measure(ctx context.Context, o Options, runs int, scenarios ...Scenario) (o
 		var done []*Run
 		for i := range runs {
 			fmt.Fprintf(o.Words, "%s (%s), %d devices, run %d of %d\n", s.Name, s.What, o.Devices, i+1, runs)
-			r, err := play(ctx, o, s, o.Devices)
+			r, err := s.play(ctx, o)
 			if err != nil {
 				return one, all, fmt.Errorf("%s: %w", s.Name, err)
 			}
@@ -41,7 +41,7 @@ func Measure(ctx context.Context, o Options, runs int, scenarios ...Scenario) (o
 				float64(r.Down)/float64(one.Down), r.InPlace.Seconds(), r.Committed.Seconds())
 			done = append(done, r)
 		}
-		all = append(all, figures(s, o.Devices, rate, one.Down, done))
+		all = append(all, figures(s, o, rate, one.Down, done))
 	}
 	return one, all, nil
 }
@@ -69,5 +69,19 @@ func (s Scenario) missing(ctx context.Context, o Options) string {
 			return "waxwing-agent has no --depot yet"
 		}
 	}
+	if s.bittorrent {
+		for _, name := range []string{"aria2c", "nginx"} {
+			if _, err := locate(name); err != nil {
+				return err.Error()
+			}
+		}
+	}
 	return ""
+}
+
+func (s Scenario) play(ctx context.Context, o Options) (*Run, error) {
+	if s.bittorrent {
+		return playTorrent(ctx, o, s, o.Devices)
+	}
+	return play(ctx, o, s, o.Devices)
 }

@@ -63,7 +63,7 @@ func (st *stand) build(ctx context.Context, n int) (err error) {
 			return err
 		}
 		id := fmt.Sprintf("device-%03d", i+1)
-		st.devices = append(st.devices, &device{Device: machine, id: id, dir: filepath.Join(st.folder.path, id), place: i, hostile: hostile[i]})
+		st.devices = append(st.devices, &device{Device: machine, id: id, dir: filepath.Join(st.folder.path, id), hostile: hostile[i]})
 	}
 	var g errgroup.Group
 	g.SetLimit(4)
@@ -107,7 +107,7 @@ func (st *stand) admit(ctx context.Context, d *device, token string) error {
 	switch {
 	case d.hostile:
 		p, err := start(d.Namespace, st.folder.path, d.id, exec.Command( //nolint:noctx // stop ends it
-			filepath.Join(st.o.Bin, "hostile"), "-config", d.config(), "-way", fmt.Sprint(d.place)))
+			filepath.Join(st.o.Bin, "hostile"), "-config", d.config()))
 		if err != nil {
 			return err
 		}

@@ -1,5 +1,5 @@
 // Command hostile is a device of the fleet that means harm to its neighbours: it has a certificate, announces itself, and
-// does one of these, so that neighbours lose as much time and as many bytes as possible:
+// does one of these to each neighbour, another one to the next, so that they lose as much time and as many bytes as possible:
 //
 //	0  wrong bytes    says that it has everything and gives other bytes
 //	1  claims         says that it fetches everything and that bytes come, and never has any
@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"net"
 	"net/http"
@@ -37,10 +38,10 @@ import (
 
 func main() {
 	config := flag.String("config", "", "agent.json of an enrolled device")
-	way := flag.Int("way", 0, "to do harm; modulo 4")
+	way := flag.Int("way", -1, "to do harm, by its number; -1: another one to each neighbour")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *config, *way%ways)
+	err := run(ctx, *config, *way)
 	if ctx.Err() != nil {
 		err = nil
 	}
@@ -122,6 +123,18 @@ func run(ctx context.Context, config string, way int) error {
 	return g.Wait()
 }
 
+// wayTo returns what is done to the neighbour that asks.
+func (d *device) wayTo(r *http.Request) int {
+	if d.way >= 0 {
+		return d.way
+	}
+	h := fnv.New32a()
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		_, _ = h.Write([]byte(r.TLS.PeerCertificates[0].Subject.CommonName))
+	}
+	return int(h.Sum32() % ways)
+}
+
 // state says what it has or fetches: everything.
 func (d *device) state(w http.ResponseWriter, r *http.Request) {
 	id, err := firmware.ParseDigest(r.PathValue("id"))
@@ -147,7 +160,7 @@ func (d *device) state(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s := exchange.State{Revision: revision + 1, Chunks: n, Have: all.Bytes()}
-	if d.way == claims {
+	if d.wayTo(r) == claims {
 		d.mu.Lock()
 		since := time.Since(d.began[id])
 		d.mu.Unlock()
@@ -187,7 +200,7 @@ func (d *device) size(ctx context.Context, id firmware.Digest) int {
 func (d *device) give(w http.ResponseWriter, r *http.Request) {
 	b := make([]byte, 64<<10)
 	_, _ = rand.Read(b) // never fails
-	switch d.way {
+	switch d.wayTo(r) {
 	case claims:
 		http.Error(w, "no", http.StatusNotFound)
 	case silence:
@@ -213,7 +226,7 @@ func (d *device) give(w http.ResponseWriter, r *http.Request) {
 
 // object lets neighbours wait for an index that never comes, or gives another one.
 func (d *device) object(w http.ResponseWriter, r *http.Request) {
-	if d.way == claims {
+	if d.wayTo(r) == claims {
 		w.Header().Set("Waxwing-Interest", string(exchange.Fetching))
 		http.Error(w, "soon", http.StatusServiceUnavailable)
 		return
