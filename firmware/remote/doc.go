@@ -35,6 +35,9 @@ var (
 	ErrNoPack = errors.New("there is no pack of patches")
 	// ErrNoRange is what [Files] say when a server answers with a whole file instead of a part.
 	ErrNoRange = errors.New("the server does not know ranges")
+	// ErrHeld is what [Files] say when a server does not give what another device nearby holds. It fails a part of a batch:
+	// the rest of it is fetched.
+	ErrHeld = errors.New("another device holds it")
 )
 
 // Files reads a repository; paths are relative to its root. It is used by several goroutines at once. The error for a

@@ -86,19 +86,31 @@ func (g *wanted) left() (left []firmware.Chunk) {
 }
 
 // Fetch fetches chunks of the target and returns how many bytes came over the line for them. deliver may be called from
-// several goroutines at once, in any order. The first error ends it; what was delivered until then counts.
+// several goroutines at once, in any order. The first error ends it, but for one that matches ErrHeld: that is returned when
+// the rest has come. What was delivered until then counts.
 func (r *Remote) Fetch(ctx context.Context, batch []firmware.Chunk, deliver Deliver) (n int64, err error) {
 	groups, whole := r.plan(batch)
 	var line atomic.Int64
+	held := make(chan error, 1) // the first
+	part := func(err error) error {
+		if !errors.Is(err, ErrHeld) {
+			return err
+		}
+		select {
+		case held <- err:
+		default:
+		}
+		return nil
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(cap(r.requests) + cap(r.decoders)) // some wait for the line while others decode
 	for _, group := range groups {
 		g.Go(func() error {
 			if err := r.patched(ctx, group, deliver, &line); err != nil {
-				return err
+				return part(err)
 			}
 			for _, c := range group.left() {
-				if err := r.plain(ctx, c, deliver, &line); err != nil {
+				if err := part(r.plain(ctx, c, deliver, &line)); err != nil {
 					return err
 				}
 			}
@@ -106,9 +118,11 @@ func (r *Remote) Fetch(ctx context.Context, batch []firmware.Chunk, deliver Deli
 		})
 	}
 	for _, c := range whole {
-		g.Go(func() error { return r.plain(ctx, c, deliver, &line) })
+		g.Go(func() error { return part(r.plain(ctx, c, deliver, &line)) })
 	}
-	err = g.Wait()
+	if err = g.Wait(); err == nil && len(held) > 0 {
+		err = <-held
+	}
 	return line.Load(), err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
@@ -512,4 +513,40 @@ func TestTakerFails(t *testing.T) {
 	if _, err := w.open(t).Fetch(ctx, w.changed(), d.deliver); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
+}
+
+// What another device holds does not keep the rest of a batch from coming, as patches or whole.
+func TestHeldElsewhere(t *testing.T) {
+	w := newWorld(t)
+	r := w.open(t)
+	o := w.options()
+	o.Base, o.Index = nil, w.targetIndex
+	whole, err := remote.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int32
+	w.fail = func(string) error {
+		if asked.Add(1) == 2 {
+			return fmt.Errorf("%w: d-7", remote.ErrHeld)
+		}
+		return nil
+	}
+	for _, c := range []struct {
+		what   string
+		remote *remote.Remote
+		lost   int
+	}{
+		{"a group", r, perGroup},
+		{"a chunk", whole, 1},
+	} {
+		asked.Store(0)
+		var d taken
+		_, err := c.remote.Fetch(t.Context(), w.changed(), d.deliver)
+		if !errors.Is(err, remote.ErrHeld) || len(d.ids) != len(w.changed())-c.lost {
+			t.Errorf("%s is held elsewhere: %d of %d chunks came, %v", c.what, len(d.ids), len(w.changed()), err)
+		}
+	}
+	w.fail = nil
+	w.fetch(t, r, w.changed())
 }
