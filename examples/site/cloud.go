@@ -112,7 +112,7 @@ func (c *cloud) rollOut(ctx context.Context, version string) (string, error) {
 	return made.Id, err
 }
 
-// statuses returns where each device of a rollout stands. An error says why the rollout goes no further.
+// statuses returns where each device of a rollout stands.
 func (c *cloud) statuses(ctx context.Context, id string) (map[string]client.RolloutDevice, error) {
 	size := 200
 	r, err := c.api.ListRolloutDevicesWithResponse(ctx, id, &client.ListRolloutDevicesParams{PageSize: &size})
@@ -125,17 +125,19 @@ func (c *cloud) statuses(ctx context.Context, id string) (map[string]client.Roll
 	out := map[string]client.RolloutDevice{}
 	for _, d := range r.JSON200.Items {
 		out[d.Id] = d
-		if d.Status == client.StatusFailed || d.Status == client.StatusExcluded {
-			var why []string
-			for _, s := range []*string{d.Reason, d.Detail} {
-				if s != nil {
-					why = append(why, *s)
-				}
-			}
-			return nil, fmt.Errorf("%s is %s: %s", d.Id, d.Status, strings.Join(why, ": "))
-		}
 	}
 	return out, nil
+}
+
+// why says in words why a device stands where it does.
+func why(d client.RolloutDevice) string {
+	var out []string
+	for _, s := range []*string{d.Reason, d.Detail} {
+		if s != nil {
+			out = append(out, *s)
+		}
+	}
+	return strings.Join(out, ": ")
 }
 
 // online returns how many devices are connected.

@@ -20,16 +20,24 @@ type device struct {
 	dir     string
 	agent   *program
 	hostile bool
+	depot   bool
 	killed  bool
 
 	cpu time.Duration // of the agent, when it was last looked at
 	rss int64         // the most that was ever resident, in bytes
 }
 
+// finishes reports whether the device is one of those that have to.
+func (d *device) finishes() bool { return !d.hostile && !d.depot && !d.killed }
+
 // enroll makes the device one of the fleet.
 func (d *device) enroll(ctx context.Context, bin, token string, image int64) error {
+	kind := hardware
+	if d.depot {
+		kind = "depot"
+	}
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "waxwing-agent"), "enroll", "--server", "https://"+deviceAddr, "--token", token,
-		"--data", d.dir, "--id", d.id, "--hardware", hardware, "--virtual", "--interface", network.Interface,
+		"--data", d.dir, "--id", d.id, "--hardware", kind, "--virtual", "--interface", network.Interface,
 		"--slot-size", fmt.Sprint(image>>20+1))
 	var words strings.Builder
 	cmd.Stdout, cmd.Stderr = &words, &words
@@ -45,6 +53,9 @@ func (d *device) config() string { return filepath.Join(d.dir, "agent.json") }
 // switchOn starts the agent.
 func (d *device) switchOn(bin, logs string) (err error) {
 	cmd := exec.Command(filepath.Join(bin, "waxwing-agent"), "run", "--config", d.config()) //nolint:noctx // stop ends it
+	if d.depot {
+		cmd.Args = append(cmd.Args, "--depot")
+	}
 	d.agent, err = start(d.Namespace, logs, d.id, cmd)
 	return err
 }

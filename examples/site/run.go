@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	network "github.com/waxwing-ota/waxwing/mesh/meshtest/site"
@@ -85,6 +89,7 @@ type watch struct {
 	placed    time.Duration   // when the last of them had
 	committed time.Duration
 	struck    bool // the power has failed
+	reported  map[string]client.RolloutDevice
 }
 
 const (
@@ -149,11 +154,15 @@ func (w *watch) ask(ctx context.Context) (left string, err error) {
 	if err != nil {
 		return "", err
 	}
+	w.reported = all
 	for _, d := range w.devices {
-		if d.hostile || d.killed {
+		if !d.finishes() {
 			continue
 		}
 		status := all[d.id].Status
+		if status == client.StatusFailed || status == client.StatusExcluded {
+			return "", fmt.Errorf("%s is %s: %s", d.id, status, why(all[d.id]))
+		}
 		switch status {
 		case client.StatusInstalling, client.StatusRebooting, client.StatusProving, client.StatusSucceeded:
 			if !w.inPlace[d.id] {
@@ -201,8 +210,11 @@ func (w *watch) result() (*Run, error) {
 	}
 	used := now.Minus(w.before)
 	r := &Run{Down: used.Uplink.In, Up: used.Uplink.Out, InPlace: w.placed, Committed: w.committed}
+	if err := w.note(used); err != nil {
+		return nil, err
+	}
 	for i, d := range w.devices {
-		if d.hostile || d.killed {
+		if !d.finishes() {
 			continue
 		}
 		r.Devices++
@@ -211,4 +223,35 @@ func (w *watch) result() (*Run, error) {
 		r.RSS = append(r.RSS, d.rss)
 	}
 	return r, nil
+}
+
+// note writes what is known of each device beside the logs: what it says of itself, and what its port says.
+func (w *watch) note(used network.Counters) error {
+	if w.o.Logs == "" {
+		return nil
+	}
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "device\tstatus\tfrom the server\tfrom neighbours\tinto its port\tout of it\tCPU\tmemory\tphases, ms")
+	for i, d := range w.devices {
+		r := w.reported[d.id]
+		var bytes client.Bytes
+		if r.Bytes != nil {
+			bytes = *r.Bytes
+		}
+		var phases map[string]int64
+		if r.Millis != nil {
+			phases = *r.Millis
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%d\t%v\n", d.id, r.Status, bytes.Origin, bytes.Peers,
+			used.Devices[i].In, used.Devices[i].Out, d.cpu-w.cpu[i], d.rss, phases)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	dir := filepath.Join(w.o.Logs, w.s.Name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "devices.txt"), []byte(b.String()), 0o644)
 }

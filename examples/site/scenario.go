@@ -22,6 +22,7 @@ type Scenario struct {
 	hostile     float64 // part of the devices that are hostile
 	noMulticast bool
 	subnets     int
+	isolated    bool
 	depot       bool
 	bittorrent  bool // another program altogether
 
@@ -42,6 +43,7 @@ func Scenarios() []Scenario {
 		{Name: "no-multicast", What: "the switch carries no multicast", noMulticast: true, copies: 1.03, late: 1.2},
 		{Name: "two-subnets", What: "two LANs behind one uplink", subnets: 2, copies: 1.03, late: 1.2},
 		{Name: "depot", What: "an always-on depot beside the devices", depot: true, copies: 1.03, late: 1.2},
+		{Name: "isolated", What: "devices reach the router and nobody else: no bar but that all finish", isolated: true},
 		{Name: "off", What: "the mesh off: what it would cost without", off: true},
 		{Name: "bittorrent", What: "aria2 with a web seed (nginx) and local peer discovery", bittorrent: true},
 	}
@@ -70,7 +72,7 @@ func Choose(names string) ([]Scenario, error) {
 
 // network says how the site is built.
 func (s Scenario) network(rate string, nat bool) network.Options {
-	return network.Options{Rate: rate, NAT: nat, NoMulticast: s.noMulticast, Subnets: s.subnets}
+	return network.Options{Rate: rate, NAT: nat, NoMulticast: s.noMulticast, Subnets: s.subnets, Isolated: s.isolated}
 }
 
 // some returns which of n devices a part of them is, at least one, evenly spread.

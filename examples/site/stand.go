@@ -58,12 +58,18 @@ func (st *stand) build(ctx context.Context, n int) (err error) {
 	}
 	hostile := some(st.s.hostile, n)
 	for i := range n {
-		machine, err := st.site.Plug(ctx)
+		d, err := st.plug(ctx, fmt.Sprintf("device-%03d", i+1))
 		if err != nil {
 			return err
 		}
-		id := fmt.Sprintf("device-%03d", i+1)
-		st.devices = append(st.devices, &device{Device: machine, id: id, dir: filepath.Join(st.folder.path, id), hostile: hostile[i]})
+		d.hostile = hostile[i]
+	}
+	if st.s.depot {
+		d, err := st.plug(ctx, "depot")
+		if err != nil {
+			return err
+		}
+		d.depot = true
 	}
 	var g errgroup.Group
 	g.SetLimit(4)
@@ -87,6 +93,17 @@ func (st *stand) build(ctx context.Context, n int) (err error) {
 		return nil
 	}
 	return st.settle(ctx)
+}
+
+// plug adds a machine.
+func (st *stand) plug(ctx context.Context, id string) (*device, error) {
+	machine, err := st.site.Plug(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := &device{Device: machine, id: id, dir: filepath.Join(st.folder.path, id)}
+	st.devices = append(st.devices, d)
+	return d, nil
 }
 
 // admit enrols a device and switches it on, unless that comes later. A hostile one is a real device of the fleet, too.

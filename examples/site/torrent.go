@@ -40,12 +40,9 @@ func playTorrent(ctx context.Context, o Options, s Scenario, n int) (r *Run, err
 		return nil, err
 	}
 	for i := range n {
-		machine, err := st.site.Plug(ctx)
-		if err != nil {
+		if _, err := st.plug(ctx, fmt.Sprintf("device-%03d", i+1)); err != nil {
 			return nil, err
 		}
-		id := fmt.Sprintf("device-%03d", i+1)
-		st.devices = append(st.devices, &device{Device: machine, id: id, dir: filepath.Join(st.folder.path, id)})
 	}
 	w := &watch{stand: st, inPlace: map[string]bool{}, cpu: make([]time.Duration, n)}
 	if w.before, err = st.site.Counters(); err != nil {

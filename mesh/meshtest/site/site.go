@@ -26,6 +26,8 @@ type Options struct {
 	// NoMulticast lets switches carry multicast to no device, as many wireless ones do. Broadcast, and so ARP, still works;
 	// IPv6 does not, as it finds neighbours by multicast.
 	NoMulticast bool
+	// Isolated lets devices reach the router and nobody else, as guest networks do.
+	Isolated bool
 	// NAT hides the site behind one address of the router, as most do.
 	NAT bool
 }
@@ -132,15 +134,11 @@ func (s *Site) Plug(ctx context.Context) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{Namespace: n, Addr: netip.AddrFrom4([4]byte{10, 77, byte(subnet), byte(host)}), port: fmt.Sprintf("port%d", i)}
-	carries := "on"
-	if s.o.NoMulticast {
-		carries = "off"
-	}
 	if err := s.hub.configure(
-		ctx, map[string]string{},
+		ctx, nil,
 		fmt.Sprintf("link add %s type veth peer name %s netns %s", d.port, Interface, n.path()),
 		fmt.Sprintf("link set %s master %s up", d.port, lan(subnet)),
-		fmt.Sprintf("link set %s type bridge_slave mcast_flood %s", d.port, carries),
+		fmt.Sprintf("link set %s type bridge_slave mcast_flood %s isolated %s", d.port, onOff(!s.o.NoMulticast), onOff(s.o.Isolated)),
 	); err != nil {
 		return nil, err
 	}
@@ -163,6 +161,13 @@ func (s *Site) Plug(ctx context.Context) (*Device, error) {
 	defer s.mu.Unlock()
 	s.devices = append(s.devices, d)
 	return d, nil
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }
 
 // Counters are what the hub's interfaces have carried, all of one moment. In is towards the site or the device.
