@@ -31,9 +31,10 @@ func mark() []byte { return []byte("\x08_waxwing\x04_tcp") }
 
 // message is what matters of what was heard.
 type message struct {
-	asks     bool   // for this device, among others
-	everyone bool   // all devices are to answer, as it names none that is known
-	instance string // of the device that announces itself; empty: none does
+	question bool     // for this service
+	asks     bool     // for this device, among others
+	known    []string // instances that need not answer
+	instance string   // of the device that announces itself; empty: none does
 	port     uint16
 	bye      bool // it leaves
 }
@@ -109,19 +110,27 @@ func (c *codec) decode(b []byte) (message, bool) {
 	var out message
 	for _, q := range m.Question {
 		q.Name, q.Qclass = strings.ToLower(q.Name), q.Qclass&^wantUnicast
-		if (q.Qclass == dns.ClassINET || q.Qclass == dns.ClassANY) && len(c.zone.Records(q)) > 0 {
-			out.asks = true
-			out.everyone = out.everyone || q.Name == serviceName && len(m.Answer) == 0
+		out.question = out.question || q.Name == serviceName && q.Qtype == dns.TypePTR
+		out.asks = out.asks || (q.Qclass == dns.ClassINET || q.Qclass == dns.ClassANY) && len(c.zone.Records(q)) > 0
+	}
+	for _, r := range m.Answer {
+		ptr, ok := r.(*dns.PTR)
+		if !ok || ptr.Hdr.Ttl < 60 { // less than half of what was said: to be told anew
+			continue
+		}
+		if name, ours := instanceOf(ptr.Ptr); ours {
+			out.known = append(out.known, name)
 		}
 	}
-	self := c.name + "." + serviceName
-	if slices.ContainsFunc(m.Answer, func(r dns.RR) bool {
-		ptr, ok := r.(*dns.PTR)
-		return ok && strings.EqualFold(ptr.Ptr, self) && ptr.Hdr.Ttl >= 60 // less than half of what was said: to be told anew
-	}) {
-		out.asks = false
-	}
-	return out, out.asks
+	out.asks = out.asks && !slices.Contains(out.known, c.name)
+	return out, out.question || out.asks
+}
+
+// instanceOf returns the instance that a name of the service begins with.
+func instanceOf(name string) (string, bool) {
+	instance, ours := strings.CutSuffix(name, "."+serviceName)
+	_, err := strconv.ParseUint(instance, 16, 64)
+	return instance, ours && err == nil && len(instance) == nameDigits
 }
 
 // announcement reads what the first device of a message says of itself; ours are alone in theirs. The addresses are not
@@ -131,15 +140,12 @@ func (c *codec) announcement(m *dns.Msg) (message, bool) {
 	var same bool
 	for _, r := range append(m.Answer, m.Extra...) {
 		h := r.Header()
-		instance, ours := strings.CutSuffix(h.Name, "."+serviceName)
+		instance, ours := instanceOf(h.Name)
 		if !ours || out.instance != "" && instance != out.instance {
 			continue
 		}
 		switch r := r.(type) {
 		case *dns.SRV:
-			if _, err := strconv.ParseUint(instance, 16, 64); err != nil || len(instance) != nameDigits {
-				return message{}, false
-			}
 			out.instance, out.port, out.bye = instance, r.Port, h.Ttl == 0
 		case *dns.TXT:
 			same = len(r.Txt) <= maxRecords && slices.Contains(r.Txt, version) && slices.Contains(r.Txt, "fleet="+c.fleet)

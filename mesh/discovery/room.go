@@ -20,17 +20,27 @@ type heard struct {
 	message
 }
 
+// voice is how to speak and listen on a link over one family.
+type voice interface {
+	send([]byte) error
+	// listen delivers what concerns this device, and where it came from, until ctx ends and the voice is closed.
+	listen(ctx context.Context, c *codec, deliver func(netip.Addr, message))
+	drops() uint64 // packets that were not looked at, as there were too many
+	close()
+}
+
 // room is all that one device knows and does. One goroutine owns it.
 type room struct {
 	o     Options
 	name  string
 	found Found
+	open  func(context.Context, network, family) (voice, error)
 
 	table   table
 	links   map[string]*spoken
 	failed  map[string]bool // that were complained of
 	told    []netip.AddrPort
-	tell    time.Time // when to look for something to tell; zero: nothing has changed
+	tell    time.Time // when to look for something to tell; zero: nothing changes by itself
 	ears    chan heard
 	readers sync.WaitGroup
 }
@@ -39,14 +49,14 @@ type room struct {
 type spoken struct {
 	*link
 	codec   *codec
-	sockets [families]*socket
+	voices  [families]voice
 	dropped uint64 // packets, when a question was asked
 	stop    context.CancelFunc
 }
 
 func newRoom(o Options, name string, found Found) *room {
 	return &room{
-		o: o, name: name, found: found, links: map[string]*spoken{}, failed: map[string]bool{}, ears: make(chan heard),
+		o: o, name: name, found: found, open: open, links: map[string]*spoken{}, failed: map[string]bool{}, ears: make(chan heard),
 		table: table{all: map[netip.AddrPort]*neighbor{}, judged: o.Judged != nil},
 	}
 }
@@ -61,7 +71,7 @@ func (r *room) run(ctx context.Context, changes <-chan map[string]network) error
 		for _, l := range r.links {
 			next = sooner(next, l.next())
 		}
-		if next = sooner(next, r.table.next(now)); !next.IsZero() {
+		if !next.IsZero() {
 			timer.Reset(max(0, next.Sub(now)))
 		}
 		select {
@@ -94,30 +104,26 @@ func (r *room) act(now time.Time) {
 		if !l.check.IsZero() && !now.Before(l.check) {
 			l.check = time.Time{}
 			if l.drops() == l.dropped && r.table.silence(l.Index, l.since, l.checking) {
-				l.look(now, 0)
+				l.insist(now)
 			}
 			r.changed(now)
 		}
-		known := r.table.instances(l.Index)
-		for _, u := range l.due(now, r.table.only6(l.Index), len(known) == 0) {
-			r.say(l, u, known)
+		for _, u := range l.due(now, &r.table) {
+			r.say(l, u)
 		}
 	}
-	if next := r.table.next(now); !r.tell.IsZero() && !now.Before(r.tell) || !next.IsZero() && !now.Before(next) {
-		r.tell = time.Time{}
-		if all := r.table.show(now); !slices.Equal(all, r.told) {
-			r.told = all
-			r.found(slices.Clone(all))
-		}
+	if r.tell.IsZero() || now.Before(r.tell) {
+		return
 	}
+	if all := r.table.show(now); !slices.Equal(all, r.told) {
+		r.told = all
+		r.found(slices.Clone(all))
+	}
+	r.tell = r.table.next(now)
 }
 
 // changed has the caller told soon.
-func (r *room) changed(now time.Time) {
-	if r.tell.IsZero() {
-		r.tell = now.Add(tellTime)
-	}
-}
+func (r *room) changed(now time.Time) { r.tell = sooner(r.tell, now.Add(tellTime)) }
 
 func (r *room) look(now time.Time, within time.Duration) {
 	for _, l := range r.links {
@@ -128,18 +134,24 @@ func (r *room) look(now time.Time, within time.Duration) {
 // hear takes in a message.
 func (r *room) hear(now time.Time, h heard) {
 	l := r.links[h.key]
-	if l == nil || !l.onLink(h.from) {
+	if l == nil {
 		return
 	}
 	p := place{l.Index, netip.AddrPortFrom(h.from, h.port)}
 	switch {
-	case h.asks:
-		l.heard(now, familyOf(h.from), h.everyone)
+	case h.instance == "":
+		if h.asks {
+			l.reply(now, familyOf(h.from))
+		}
+		if h.question && r.table.knows(l.Index, h.known) {
+			l.heard(now, familyOf(h.from), len(h.known) == 0)
+		}
 	case h.instance == r.name && h.bye: // somebody says so in this device's name
-		l.heard(now, familyOf(h.from), false)
+		l.reply(now, familyOf(h.from))
 	case h.instance == r.name:
 	case h.bye:
 		r.table.leave(now, p, h.instance)
+		r.changed(now)
 	default:
 		if r.table.hear(now, p, h.instance) {
 			l.look(now, doubtTime) // is it still where it was?
@@ -149,7 +161,7 @@ func (r *room) hear(now time.Time, h heard) {
 }
 
 // say sends on a link. What cannot be sent now, as the address is not ready, will be said again.
-func (r *room) say(l *spoken, u utterance, known []string) {
+func (r *room) say(l *spoken, u utterance) {
 	var b []byte
 	var err error
 	switch u.what {
@@ -157,11 +169,11 @@ func (r *room) say(l *spoken, u utterance, known []string) {
 		b, err = l.codec.answer(false)
 	case presence:
 		l.dropped = l.drops()
-		b, err = l.codec.question(nil)
+		fallthrough
 	case search:
-		b, err = l.codec.question(known)
+		b, err = l.codec.question(u.known)
 	}
-	for f, s := range l.sockets {
+	for f, s := range l.voices {
 		if u.over[f] && s != nil && err == nil {
 			if err := s.send(b); err != nil {
 				r.o.Log.Debug("nothing can be said on this interface now", "interface", l.Name, "err", err)
@@ -184,7 +196,7 @@ func (r *room) relink(ctx context.Context, now time.Time, links map[string]netwo
 		if r.links[key] != nil {
 			continue
 		}
-		l, err := r.open(ctx, now, key, n)
+		l, err := r.join(ctx, now, key, n)
 		if err != nil {
 			if !r.failed[key] {
 				r.o.Log.Warn("no neighbours on this interface", "interface", n.Name, "err", err)
@@ -200,8 +212,8 @@ func (r *room) relink(ctx context.Context, now time.Time, links map[string]netwo
 	r.changed(now)
 }
 
-// open makes the sockets of a link. One family is enough.
-func (r *room) open(ctx context.Context, now time.Time, key string, n network) (*spoken, error) {
+// join begins to speak on a link. One family is enough.
+func (r *room) join(ctx context.Context, now time.Time, key string, n network) (*spoken, error) {
 	c, err := newCodec(r.name, r.o.Fleet, n, r.o.Port)
 	if err != nil {
 		return nil, err
@@ -213,13 +225,13 @@ func (r *room) open(ctx context.Context, now time.Time, key string, n network) (
 		if !l.speaks[f] {
 			continue
 		}
-		s, err := open(ctx, n, f)
+		s, err := r.open(ctx, n, f)
 		if err != nil {
 			errs = append(errs, err)
 			l.speaks[f] = false
 			continue
 		}
-		l.sockets[f] = s
+		l.voices[f] = s
 		r.readers.Go(func() {
 			s.listen(ctx, c, func(from netip.Addr, m message) {
 				select {
@@ -237,9 +249,9 @@ func (r *room) open(ctx context.Context, now time.Time, key string, n network) (
 }
 
 func (l *spoken) drops() (n uint64) {
-	for _, s := range l.sockets {
+	for _, s := range l.voices {
 		if s != nil {
-			n += s.dropped.Load()
+			n += s.drops()
 		}
 	}
 	return n
@@ -247,7 +259,7 @@ func (l *spoken) drops() (n uint64) {
 
 func (l *spoken) close() {
 	l.stop()
-	for _, s := range l.sockets {
+	for _, s := range l.voices {
 		if s != nil {
 			s.close()
 		}
@@ -258,7 +270,7 @@ func (l *spoken) close() {
 func (r *room) close() {
 	for _, l := range r.links {
 		if b, err := l.codec.answer(true); err == nil {
-			for _, s := range l.sockets {
+			for _, s := range l.voices {
 				if s != nil {
 					_ = s.send(b) // who does not hear it will ask
 				}

@@ -31,7 +31,7 @@ type socket struct {
 	conn    *net.UDPConn
 	family  family
 	link    network
-	send    func([]byte) error
+	say     func([]byte) error
 	arrival func(oob []byte) (arrival, error)
 	dropped atomic.Uint64 // packets that were not read, or read and not decoded, to bound the work
 }
@@ -40,7 +40,7 @@ type socket struct {
 type arrival struct{ link, hops int }
 
 // open joins the group on a link.
-func open(ctx context.Context, n network, f family) (_ *socket, err error) {
+func open(ctx context.Context, n network, f family) (_ voice, err error) {
 	s := &socket{family: f, link: n}
 	if s.conn, err = listen(ctx, n, f); err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func open(ctx context.Context, n network, f family) (_ *socket, err error) {
 func (s *socket) join4() error {
 	p := ipv4.NewPacketConn(s.conn)
 	to := &net.UDPAddr{IP: group(v4).AsSlice(), Port: port}
-	s.send = func(b []byte) error {
+	s.say = func(b []byte) error {
 		var errs []error
 		for _, from := range s.link.sources() { // left to itself, the kernel may take another interface's address
 			_, err := p.WriteTo(b, &ipv4.ControlMessage{Src: from.AsSlice(), IfIndex: s.link.Index}, to)
@@ -87,7 +87,7 @@ func (s *socket) join4() error {
 func (s *socket) join6() error {
 	p := ipv6.NewPacketConn(s.conn)
 	to := netip.AddrPortFrom(group(v6).WithZone(s.link.Name), port)
-	s.send = func(b []byte) error {
+	s.say = func(b []byte) error {
 		_, err := s.conn.WriteToUDPAddrPort(b, to)
 		return err
 	}
@@ -116,6 +116,10 @@ func firstError(steps ...func() error) error {
 	return nil
 }
 
+func (s *socket) send(b []byte) error { return s.say(b) }
+
+func (s *socket) drops() uint64 { return s.dropped.Load() }
+
 func (s *socket) close() { _ = s.conn.Close() }
 
 // listen hands over what concerns this device until the socket is closed.
@@ -135,21 +139,21 @@ func (s *socket) listen(ctx context.Context, c *codec, deliver func(netip.Addr, 
 			pause(ctx, time.Second) // closed, or the link has a fault
 			continue
 		}
-		if from.Port() != port || !c.concerns(buffer[:n]) {
+		if !c.concerns(buffer[:n]) {
 			continue
 		}
-		if a, err := s.arrival(oob[:oobn]); err != nil || a != (arrival{s.link.Index, hopLimit}) {
+		a, err := s.arrival(oob[:oobn])
+		if err != nil || a.link != s.link.Index {
 			continue
 		}
 		addr := from.Addr().Unmap()
-		if !s.link.onLink(addr) {
-			continue
-		}
 		if !who.allow(now, addr, s.link.loopback()) {
 			s.dropped.Add(1)
 			continue
 		}
-		if m, ok := c.decode(buffer[:n]); ok {
+		m, ok := c.decode(buffer[:n])
+		// Anybody may ask, with any program. Who says where a device is must be there.
+		if ok && (m.instance == "" || from.Port() == port && a.hops == hopLimit && s.link.onLink(addr)) {
 			deliver(addr, m)
 		}
 	}

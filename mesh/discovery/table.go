@@ -97,7 +97,7 @@ func (t *table) add(now time.Time, p place) *neighbor {
 		count := 0
 		for _, n := range t.all {
 			a := n.at.Addr()
-			if n.good || n.shown || (crowded && a != p.at.Addr()) || (!crowded && at[a] < most) {
+			if n.good || (n.shown && t.judged) || (crowded && a != p.at.Addr()) || (!crowded && at[a] < most) {
 				continue
 			}
 			if count++; rand.N(count) == 0 {
@@ -192,7 +192,7 @@ func (t *table) show(now time.Time) []netip.AddrPort {
 	var good, strange []*neighbor
 	for _, n := range t.all {
 		switch {
-		case now.Before(n.hidden), n.at.Addr().Is6() && on4[device{n.link, n.instance}]:
+		case now.Before(n.hidden), n.silent > 0 && !n.shown, n.at.Addr().Is6() && on4[device{n.link, n.instance}]:
 			n.shown = false
 		case n.good:
 			good = append(good, n)
@@ -211,7 +211,7 @@ func (t *table) show(now time.Time) []netip.AddrPort {
 	}
 	out := make([]netip.AddrPort, 0, len(good)+len(strange))
 	for _, n := range append(good, strange...) {
-		n.shown = t.judged
+		n.shown = true
 		out = append(out, n.at)
 	}
 	slices.SortFunc(out, netip.AddrPort.Compare)
@@ -240,6 +240,17 @@ func (t *table) instances(link int) []string {
 	out := slices.Collect(maps.Keys(names))
 	rand.Shuffle(len(out), func(i, k int) { out[i], out[k] = out[k], out[i] })
 	return out[:min(len(out), maxKnown)]
+}
+
+// knows reports whether devices on a link are all known.
+func (t *table) knows(link int, names []string) bool {
+	known := map[string]bool{}
+	for _, n := range t.all {
+		if n.link == link {
+			known[n.instance] = true
+		}
+	}
+	return !slices.ContainsFunc(names, func(name string) bool { return !known[name] })
 }
 
 // only6 reports whether a device on a link is heard over IPv6 and not over IPv4.
