@@ -60,6 +60,7 @@ type Agent struct {
 	origin    *origin.Client
 	link      *link.Link
 	neighbors Neighbors
+	site      *site
 	journal   *journal.Journal
 	state     *update.State // owned by loop
 
@@ -125,7 +126,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.link, err = link.New(link.Options{
 		Device: c.Device, Brokers: c.Brokers, TLS: o.Identity.TLS(), KeepAlive: time.Duration(c.KeepaliveSeconds) * time.Second,
-		Deliver: a.hear, Changed: a.connected, Log: o.Log,
+		Site: !c.Mesh.Off && !c.Mesh.Unlisted, Deliver: a.hear, Changed: a.connected, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -136,6 +137,7 @@ func New(o Options) (*Agent, error) {
 			return nil, fmt.Errorf("mesh: %w", err)
 		}
 	}
+	a.site = newSite(a)
 	a.reporter = newReporter(a)
 	return a, nil
 }
@@ -159,7 +161,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context) error{
-		a.loop, a.link.Run, a.mingle, a.poll, a.reporter.run, a.renew,
+		a.loop, a.link.Run, a.mingle, a.poll, a.reporter.run, a.renew, a.site.run,
 	} {
 		g.Go(func() error { return run(ctx) })
 	}
@@ -168,24 +170,6 @@ func (a *Agent) Run(ctx context.Context) error {
 		return nil
 	}
 	return err
-}
-
-// mingle keeps the neighbours' side going. A device that cannot have any lives on without.
-func (a *Agent) mingle(ctx context.Context) error {
-	for {
-		err := a.neighbors.Run(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		a.Log.Warn("no neighbours for now; everything comes from the server", "error", err)
-		wait := time.NewTimer(jitter(time.Minute))
-		select {
-		case <-ctx.Done():
-			wait.Stop()
-			return ctx.Err()
-		case <-wait.C:
-		}
-	}
 }
 
 // powerOn finds out which slot runs.
@@ -373,6 +357,7 @@ func (a *Agent) snapshot() protocol.Report {
 		r.Running.Product, r.Running.Version = held.Product, held.Version
 		r.Running.Counter, r.Running.SHA256 = held.Counter, held.Manifest
 	}
+	a.site.report(&r)
 	return r
 }
 

@@ -34,6 +34,7 @@ type bench struct {
 	dir    string
 	boots  atomic.Int32
 	words  log
+	near   func(Sources) (Neighbors, error) // may be nil
 }
 
 // log keeps what a device says.
@@ -98,7 +99,7 @@ func (b *bench) open() *Agent {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	a, err := New(Options{Config: c, Identity: id, Version: "test", Log: slog.New(slog.NewTextHandler(io.MultiWriter(b.t.Output(), &b.words), nil))})
+	a, err := New(Options{Config: c, Identity: id, Version: "test", Neighbors: b.near, Log: slog.New(slog.NewTextHandler(io.MultiWriter(b.t.Output(), &b.words), nil))})
 	if err != nil {
 		b.t.Fatal(err)
 	}

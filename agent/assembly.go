@@ -97,7 +97,7 @@ func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place inst
 			}
 		},
 	})
-	swarm := Swarm{ID: indexOf(p.index), Index: p.index, Have: job, Origin: from, Groups: from.Groups()}
+	swarm := Swarm{ID: indexOf(p.index), Index: p.index, Have: job, Origin: leased{from}, Groups: from.Groups()}
 	stats, err := job.Run(ctx, func(ctx context.Context, missing []firmware.Chunk, deliver assemble.Deliver) error {
 		if len(missing) == 0 {
 			return nil

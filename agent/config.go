@@ -13,6 +13,7 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
 
 	"github.com/waxwing-ota/waxwing/agent/health"
+	"github.com/waxwing-ota/waxwing/agent/protocol"
 	"github.com/waxwing-ota/waxwing/firmware"
 )
 
@@ -30,6 +31,7 @@ type Config struct {
 	Reboot           []string          `json:"reboot,omitempty"`
 	Probes           []health.Probe    `json:"probes,omitempty"`
 	Mesh             Mesh              `json:"mesh"`
+	Site             string            `json:"site,omitempty"`
 	PollSeconds      int               `json:"poll_seconds,omitempty"`
 	KeepaliveSeconds int               `json:"keepalive_seconds,omitempty"`
 
@@ -50,9 +52,11 @@ const (
 
 // Mesh says how to talk to neighbours.
 type Mesh struct {
-	Interfaces []string `json:"interfaces,omitempty"`
-	Listen     string   `json:"listen,omitempty"`
-	Off        bool     `json:"off,omitempty"`
+	Interfaces []string      `json:"interfaces,omitempty"`
+	Listen     string        `json:"listen,omitempty"`
+	Off        bool          `json:"off,omitempty"`
+	Unlisted   bool          `json:"unlisted,omitempty"` // the server introduces nobody
+	Link       protocol.Link `json:"link,omitempty"`
 }
 
 // Files beside agent.json.
@@ -139,6 +143,14 @@ func (c *Config) check() error {
 			bad("two probes are called %q", p.Name)
 		}
 		names = append(names, p.Name)
+	}
+	if !c.Mesh.Link.Valid() {
+		bad("mesh.link is %q; it is wired, wifi, cellular or battery", c.Mesh.Link)
+	}
+	if c.Site != "" {
+		if err := firmware.CheckName("site", c.Site); err != nil {
+			all = append(all, err)
+		}
 	}
 	if c.PollSeconds < 0 || c.KeepaliveSeconds < 0 || c.KeepaliveSeconds > 3600 {
 		bad("poll_seconds and keepalive_seconds are not negative, keepalive_seconds at most 3600")

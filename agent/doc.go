@@ -9,6 +9,13 @@
 // [Agent.Run] has one goroutine that owns the update state; everything else sends it events. The state is stored before
 // an effect begins, so the agent may be killed at any moment.
 //
+// # Sites
+//
+// The server knows which devices share an uplink. It names neighbours that multicast does not reach, who are greeted like
+// those that are heard, and it leaves bytes that one of them holds or fetches to that one ([protocol.HeaderLease]). Before
+// this device waits for a holder it greets it; one that does not answer is named to the server as out of reach, the bytes
+// come from the server after all, and the report says isolated.
+//
 // # Configuration
 //
 // waxwing-agent enroll writes a [Config] as JSON, agent.json. Paths are relative to its folder, which also holds:
@@ -34,6 +41,10 @@
 //	               {"name": "web", "http": "http://127.0.0.1/health"}, {"name": "cloud", "mqtt": true}, {"name": "up", "server": true}];
 //	               without any, a new release proves itself by reaching the server
 //	mesh           {"interfaces": ["eth0"], "listen": ":0", "off": false}: neighbours; no interfaces: all that are up
+//	mesh.unlisted  true: the server is not told where this device listens and introduces nobody to it
+//	mesh.link      "wired", "wifi", "cellular" or "battery": what bytes to neighbours cost
+//	site           name of the site whose uplink this device shares; the server's label site goes before it, and without
+//	               either devices behind one public address are a site
 //	poll_seconds   how often to ask by HTTPS while the broker is silent, default 300
 //	keepalive_seconds  of the broker's connection, default 300
 package agent

@@ -53,6 +53,10 @@ func (a *Agent) broker() bool {
 
 // hear takes a message of the broker. The topic is no evidence of anything; it only tells the two forms apart.
 func (a *Agent) hear(ctx context.Context, topic string, payload []byte) {
+	if topic == protocol.SiteTopic(a.Config.Device) {
+		a.site.hear(payload)
+		return
+	}
 	if len(payload) == 0 { // a retained message was removed: nothing is unsaid by that
 		return
 	}
@@ -78,6 +82,9 @@ func (a *Agent) acceptAll(ctx context.Context, d *protocol.Documents) {
 	}
 	for _, p := range d.Policies {
 		a.accept(ctx, p)
+	}
+	if len(d.Site) > 0 {
+		a.site.hear(d.Site)
 	}
 }
 

@@ -2,11 +2,13 @@ package agent
 
 import (
 	"context"
+	"time"
 
 	"github.com/waxwing-ota/waxwing/firmware"
 )
 
-// Neighbors is where missing chunks come from: the devices nearby and, through them, the origin.
+// Neighbors is where missing chunks come from: the devices nearby and, through them, the origin. Those to whom others can be
+// introduced are a Vicinity too.
 type Neighbors interface {
 	// Run serves and finds neighbours until ctx ends.
 	Run(ctx context.Context) error
@@ -18,6 +20,24 @@ type Neighbors interface {
 	Object(ctx context.Context, sum firmware.Digest, limit int64) ([]byte, error)
 	// Sight returns how many neighbours are in sight and how many bytes they have taken so far.
 	Sight() (neighbors int, served int64)
+}
+
+// mingle keeps the neighbours' side going. A device that cannot have any lives on without.
+func (a *Agent) mingle(ctx context.Context) error {
+	for {
+		err := a.neighbors.Run(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		a.Log.Warn("no neighbours for now; everything comes from the server", "error", err)
+		wait := time.NewTimer(jitter(time.Minute))
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return ctx.Err()
+		case <-wait.C:
+		}
+	}
 }
 
 // Sources is what the neighbours' side is told by the agent.

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"io"
 	"io/fs"
 	"log"
@@ -49,6 +50,8 @@ type Cloud struct {
 	chunks   int           // that were fetched
 	renewed  int
 	gate     func(path string) // called before a file is served
+	sites    map[string]protocol.Site
+	lease    func(device, what string, isolated []string) *protocol.Holder
 }
 
 // Product is the one that the cloud publishes.
@@ -291,13 +294,24 @@ func (c *Cloud) serveFile(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, protocol.PathRepo)
 	c.mu.Lock()
 	b, ok := c.files[path]
-	gate := c.gate
-	if strings.HasPrefix(path, "chunks/") {
-		c.chunks++
-	}
+	gate, lease := c.gate, c.lease
 	c.mu.Unlock()
 	if gate != nil {
 		gate(path)
+	}
+	if _, takesPart := r.Header[protocol.HeaderLease]; lease != nil && ok && takesPart {
+		h := lease(r.TLS.PeerCertificates[0].Subject.CommonName, path+r.Header.Get("Range"), protocol.ParseIsolated(r.Header.Get(protocol.HeaderIsolated)))
+		if h != nil {
+			w.Header().Set(protocol.HeaderHolder, h.String())
+			w.Header().Set("Retry-After", "5")
+			w.WriteHeader(http.StatusConflict)
+			return
+		}
+	}
+	if strings.HasPrefix(path, "chunks/") {
+		c.mu.Lock()
+		c.chunks++
+		c.mu.Unlock()
 	}
 	if !ok {
 		http.NotFound(w, r)
@@ -310,7 +324,30 @@ func (c *Cloud) serveDocuments(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	device := r.TLS.PeerCertificates[0].Subject.CommonName
-	answer(w, protocol.Documents{Membership: c.members[device], Policies: c.policies})
+	d := protocol.Documents{Membership: c.members[device], Policies: c.policies}
+	if s, ok := c.sites[device]; ok {
+		d.Site, _ = json.Marshal(s) // strings only
+	}
+	answer(w, d)
+}
+
+// Introduce puts a hint about a device's site into its documents.
+func (c *Cloud) Introduce(device string, peers ...protocol.Peer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sites == nil {
+		c.sites = map[string]protocol.Site{}
+	}
+	c.seq++
+	c.sites[device] = protocol.Site{Schema: 1, Device: device, Site: "test", Epoch: fmt.Sprint(c.seq), Peers: peers}
+}
+
+// Lease lets a test decide who holds what a device asks for when it takes part in leases: nil serves it. what is a path
+// below /repo/ and a range.
+func (c *Cloud) Lease(f func(device, what string, isolated []string) *protocol.Holder) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lease = f
 }
 
 func (c *Cloud) takeReport(w http.ResponseWriter, r *http.Request) {

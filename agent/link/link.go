@@ -1,6 +1,6 @@
 // Package link keeps a device connected to its broker by MQTT 3.1.1 over mutual TLS.
 //
-// It listens to the device's own policy topic and those of its groups, keeps the retained presence up to date (Online
+// It listens to the device's own topics and those of its groups, keeps the retained presence up to date (Online
 // after each connect, Offline as last will), and publishes reports with QoS 1.
 //
 //	l, err := link.New(link.Options{…, Deliver: f})   f gets the newest message of each topic, one at a time
@@ -49,6 +49,7 @@ type Options struct {
 	Brokers   []string // tls://host:port, tried in turn
 	TLS       *tls.Config
 	KeepAlive time.Duration                                           // default 5 min
+	Site      bool                                                    // listen to hints about the device's site
 	Pause     time.Duration                                           // before the first new attempt; doubles up to 2 min; default 1 s
 	Deliver   func(ctx context.Context, topic string, payload []byte) // called from one goroutine of Run
 	Changed   func(connected bool)                                    // called from one goroutine of Run; may be nil
@@ -227,6 +228,9 @@ func (l *Link) listen(ctx context.Context, s *session, listening map[string]bool
 	groups := l.groups
 	l.mu.Unlock()
 	want := map[string]bool{protocol.DevicePolicyTopic(l.o.Device): true}
+	if l.o.Site {
+		want[protocol.SiteTopic(l.o.Device)] = true // a broker that does not know of it refuses or keeps silent; neither matters
+	}
 	for _, g := range groups {
 		want[protocol.GroupPolicyTopic(g)] = true
 	}

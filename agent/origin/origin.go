@@ -115,7 +115,11 @@ func (c *Client) Reached() bool { return c.reached.Load() }
 
 // Fetch implements trust.Fetcher and remote.Files.
 func (c *Client) Fetch(ctx context.Context, path string, limit int64) ([]byte, error) {
-	b, _, err := c.do(ctx, request{method: http.MethodGet, path: protocol.PathRepo + path, limit: limit, count: &c.bytes})
+	return c.fetch(ctx, path, limit, nil)
+}
+
+func (c *Client) fetch(ctx context.Context, path string, limit int64, lease *Lease) ([]byte, error) {
+	b, _, err := c.do(ctx, request{method: http.MethodGet, path: protocol.PathRepo + path, limit: limit, count: &c.bytes, lease: lease})
 	if err != nil {
 		return nil, err
 	}
@@ -194,6 +198,7 @@ type request struct {
 	ranged       bool          // limit bytes from offset on are wanted
 	offset       int64
 	ifRange      string // of the file with this etag, if not empty
+	lease        *Lease // nil: it takes no part
 }
 
 // do returns the body of a good answer; a nil header says that nothing changed. Of a body that breaks off it returns what came.
@@ -216,12 +221,16 @@ func (c *Client) do(ctx context.Context, q request) ([]byte, http.Header, error)
 			req.Header.Set("If-Range", q.ifRange)
 		}
 	}
+	q.lease.put(req.Header)
 	r, err := c.http.Do(req)
 	if err != nil {
 		return nil, nil, fmt.Errorf("server: %w", err)
 	}
 	defer r.Body.Close()
 	c.reached.Store(true)
+	if err := q.lease.held(q.path, r); err != nil {
+		return nil, nil, err
+	}
 	switch {
 	case r.StatusCode == http.StatusNotModified && q.etag != "":
 		return nil, nil, nil

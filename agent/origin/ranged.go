@@ -28,10 +28,14 @@ const (
 // Range implements remote.Files. Of a server that sends the whole file instead, the beginning is taken if it was asked for,
 // and nothing else is read. A range that breaks off is gone on with, as it is long for a slow line and of no use in part.
 func (c *Client) Range(ctx context.Context, path string, offset, n int64) ([]byte, error) {
+	return c.read(ctx, path, offset, n, nil)
+}
+
+func (c *Client) read(ctx context.Context, path string, offset, n int64, lease *Lease) ([]byte, error) {
 	if offset < 0 || n <= 0 || offset > math.MaxInt64-n {
 		return nil, fmt.Errorf("%s: no range of %d bytes at %d", path, n, offset)
 	}
-	q := request{method: http.MethodGet, path: protocol.PathRepo + path, limit: n, count: &c.bytes, ranged: true, offset: offset}
+	q := request{method: http.MethodGet, path: protocol.PathRepo + path, limit: n, count: &c.bytes, ranged: true, offset: offset, lease: lease}
 	var got []byte
 	pause := firstPause
 	for i := 0; ; i++ {
@@ -46,6 +50,7 @@ func (c *Client) Range(ctx context.Context, path string, offset, n int64) ([]byt
 			q.ifRange = etag
 		}
 		q.offset, q.limit = offset+int64(len(got)), n-int64(len(got))
+		q.lease = nil     // what has begun is its own
 		if q.limit == 0 { // the end came, and the break after it
 			return got, nil
 		}
@@ -62,7 +67,7 @@ func (c *Client) Range(ctx context.Context, path string, offset, n int64) ([]byt
 
 // breaks reports whether an error may pass: it is the line's or the server's, not the file's.
 func breaks(err error) bool {
-	for _, final := range []error{firmware.ErrMalformed, firmware.ErrTooLarge, fs.ErrNotExist, ErrRefused, remote.ErrNoRange} {
+	for _, final := range []error{firmware.ErrMalformed, firmware.ErrTooLarge, fs.ErrNotExist, ErrRefused, remote.ErrNoRange, remote.ErrHeld} {
 		if errors.Is(err, final) {
 			return false
 		}

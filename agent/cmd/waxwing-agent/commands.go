@@ -174,6 +174,9 @@ func status(args []string, out, words io.Writer) error {
 	}
 	fmt.Fprintf(w, "device\t%s\nagent\t%s\nbroker\t%s\nslot\t%s, %s\nneighbours\t%d\n",
 		r.Device, agentState, map[bool]string{true: "connected", false: "not connected"}[s.Broker && s.Running], r.Running.Slot, release, r.Neighbors)
+	if len(r.Isolated) > 0 {
+		fmt.Fprintf(w, "isolated\tfrom %s, whose bytes came from the server; do devices reach each other here?\n", strings.Join(r.Isolated, ", "))
+	}
 	if u := r.Update; u != nil {
 		fmt.Fprintf(w, "update\t%s %s: %s\n", u.Product, u.Version, u.Phase)
 		if u.Reason != "" || u.Detail != "" {

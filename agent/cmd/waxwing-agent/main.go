@@ -48,7 +48,9 @@ The configuration is FILE, else $WAXWING_AGENT_CONFIG, else ` + defaultConfig + 
   probes                      [{"name": "app", "command": ["sh", "-c", "…"], "timeout_seconds": 5},
                                {"name": "web", "http": "http://127.0.0.1/health"}, {"name": "cloud", "mqtt": true}]
                               all must pass before a new release stays; none: the server must be reached
-  mesh                        {"interfaces": ["eth0"], "listen": ":0", "off": false}: neighbours on the LAN
+  mesh                        {"interfaces": ["eth0"], "listen": ":0", "off": false}: neighbours on the LAN;
+                              "unlisted": true: unknown to the server; "link": "wired", "wifi", "cellular" or "battery"
+  site                        name of the site that shares an uplink (the devices behind one public address)
   poll_seconds                how often to ask by HTTPS while the broker is silent (300)
   keepalive_seconds           of the broker's connection (300)
 `

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/waxwing-ota/waxwing/agent"
 	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/firmware/remote"
 	"github.com/waxwing-ota/waxwing/mesh"
 )
 
@@ -26,7 +29,21 @@ func (n neighbors) Sight() (int, int64) { return len(n.Neighbors()), n.Served() 
 // Fetch implements agent.Neighbors.
 func (n neighbors) Fetch(ctx context.Context, s agent.Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (int64, error) {
 	t, err := n.Mesh.Fetch(ctx, mesh.Swarm{
-		ID: s.ID, Index: s.Index, Have: s.Have, Origin: s.Origin, Groups: s.Groups,
+		ID: s.ID, Index: s.Index, Have: s.Have, Origin: source{s.Origin}, Groups: s.Groups,
 	}, missing, deliver)
 	return t.Peers, err
 }
+
+// source is an origin as the mesh knows it: what others of the site hold is said in the mesh's words.
+type source struct{ agent.Origin }
+
+// Fetch implements mesh.Origin.
+func (s source) Fetch(ctx context.Context, batch []firmware.Chunk, deliver mesh.Deliver) (int64, error) {
+	n, err := s.Origin.Fetch(ctx, batch, deliver)
+	if errors.Is(err, remote.ErrHeld) {
+		err = fmt.Errorf("%w: %w", mesh.ErrHeld, err)
+	}
+	return n, err
+}
+
+var _ agent.Vicinity = neighbors{}
