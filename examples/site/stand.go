@@ -56,20 +56,8 @@ func (st *stand) build(ctx context.Context, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	hostile := some(st.s.hostile, n)
-	for i := range n {
-		d, err := st.plug(ctx, fmt.Sprintf("device-%03d", i+1))
-		if err != nil {
-			return err
-		}
-		d.hostile = hostile[i]
-	}
-	if st.s.depot {
-		d, err := st.plug(ctx, "depot")
-		if err != nil {
-			return err
-		}
-		d.depot = true
+	if err := st.plug(ctx, n); err != nil {
+		return err
 	}
 	var g errgroup.Group
 	g.SetLimit(4)
@@ -95,15 +83,26 @@ func (st *stand) build(ctx context.Context, n int) (err error) {
 	return st.settle(ctx)
 }
 
-// plug adds a machine.
-func (st *stand) plug(ctx context.Context, id string) (*device, error) {
-	machine, err := st.site.Plug(ctx)
-	if err != nil {
-		return nil, err
+// plug adds the machines.
+func (st *stand) plug(ctx context.Context, n int) error {
+	ids := make([]string, n, n+1)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("device-%03d", i+1)
 	}
-	d := &device{Device: machine, id: id, dir: filepath.Join(st.folder.path, id)}
-	st.devices = append(st.devices, d)
-	return d, nil
+	if st.s.depot {
+		ids = append(ids, "depot")
+	}
+	machines, err := st.site.Plug(ctx, len(ids))
+	if err != nil {
+		return err
+	}
+	hostile := some(st.s.hostile, n)
+	for i, id := range ids {
+		st.devices = append(st.devices, &device{
+			Device: machines[i], id: id, dir: filepath.Join(st.folder.path, id), hostile: hostile[i], depot: i == n,
+		})
+	}
+	return nil
 }
 
 // admit enrols a device and switches it on, unless that comes later. A hostile one is a real device of the fleet, too.

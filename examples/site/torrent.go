@@ -39,10 +39,8 @@ func playTorrent(ctx context.Context, o Options, s Scenario, n int) (r *Run, err
 	if err := st.seedWeb(); err != nil {
 		return nil, err
 	}
-	for i := range n {
-		if _, err := st.plug(ctx, fmt.Sprintf("device-%03d", i+1)); err != nil {
-			return nil, err
-		}
+	if err := st.plug(ctx, n); err != nil {
+		return nil, err
 	}
 	w := &watch{stand: st, inPlace: map[string]bool{}, cpu: make([]time.Duration, n)}
 	if w.before, err = st.site.Counters(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -50,6 +51,8 @@ type Device struct {
 	*Namespace
 	Addr netip.Addr // IPv4
 	port string     // of the switch
+
+	subnet, host int
 }
 
 // New makes a site without devices. Close removes it.
@@ -120,23 +123,38 @@ func lan(n int) string {
 	return fmt.Sprintf("lan%d", n+1)
 }
 
-// Plug adds a device to the LAN, to the subnets in turn.
-func (s *Site) Plug(ctx context.Context) (*Device, error) {
+// Plug adds devices to the LAN, to the subnets in turn.
+func (s *Site) Plug(ctx context.Context, n int) ([]*Device, error) {
+	var added []*Device
+	for range n {
+		d, err := s.plug(ctx)
+		if err != nil {
+			return added, fmt.Errorf("site: %w", err)
+		}
+		added = append(added, d)
+	}
+	return added, s.acquaint(ctx)
+}
+
+func (s *Site) plug(ctx context.Context) (*Device, error) {
 	s.mu.Lock()
 	i := len(s.devices)
 	s.mu.Unlock()
 	subnet, host := i%s.o.Subnets, i/s.o.Subnets+1
 	if host > maxOnLAN {
-		return nil, fmt.Errorf("site: a subnet holds %d devices", maxOnLAN)
+		return nil, fmt.Errorf("a subnet holds %d devices", maxOnLAN)
 	}
 	n, err := s.namespace(fmt.Sprintf("device %d", i))
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{Namespace: n, Addr: netip.AddrFrom4([4]byte{10, 77, byte(subnet), byte(host)}), port: fmt.Sprintf("port%d", i)}
+	d := &Device{
+		Namespace: n, Addr: netip.AddrFrom4([4]byte{10, 77, byte(subnet), byte(host)}),
+		port: fmt.Sprintf("port%d", i), subnet: subnet, host: host,
+	}
 	if err := s.hub.configure(
 		ctx, nil,
-		fmt.Sprintf("link add %s type veth peer name %s netns %s", d.port, Interface, n.path()),
+		fmt.Sprintf("link add %s type veth peer name %s address %s netns %s", d.port, Interface, d.mac(), n.path()),
 		fmt.Sprintf("link set %s master %s up", d.port, lan(subnet)),
 		fmt.Sprintf("link set %s type bridge_slave mcast_flood %s isolated %s", d.port, onOff(!s.o.NoMulticast), onOff(s.o.Isolated)),
 	); err != nil {
@@ -145,7 +163,7 @@ func (s *Site) Plug(ctx context.Context) (*Device, error) {
 	if err := n.configure(
 		ctx, nil, "link set lo up",
 		fmt.Sprintf("addr add %s/24 dev %s", d.Addr, Interface),
-		fmt.Sprintf("addr add fd77:0:0:%x::%x/64 dev %s nodad", subnet, host, Interface),
+		fmt.Sprintf("addr add %s/64 dev %s nodad", d.local(), Interface),
 		"link set "+Interface+" up",
 		fmt.Sprintf("route add default via 10.77.%d.254", subnet),
 		fmt.Sprintf("route add ::/0 via fd77:0:0:%x::fe", subnet),
@@ -161,6 +179,43 @@ func (s *Site) Plug(ctx context.Context) (*Device, error) {
 	defer s.mu.Unlock()
 	s.devices = append(s.devices, d)
 	return d, nil
+}
+
+// mac is the address of the device's interface, from which follows the one that IPv6 gives it by itself.
+func (d *Device) mac() string { return fmt.Sprintf("02:77:00:00:%02x:%02x", d.subnet, d.host) }
+
+func (d *Device) linkLocal() string { return fmt.Sprintf("fe80::77:ff:fe00:%x", d.subnet<<8|d.host) }
+func (d *Device) local() string     { return fmt.Sprintf("fd77:0:0:%x::%x", d.subnet, d.host) }
+
+// acquaint tells every device the hardware addresses of the others on its subnet. Machines would ask for them, and keep
+// the answers; namespaces of one kernel share one table for that, which overflows with thirty devices. What is told does
+// not count in it.
+func (s *Site) acquaint(ctx context.Context) error {
+	if s.o.Isolated {
+		return nil
+	}
+	s.mu.Lock()
+	all := slices.Clone(s.devices)
+	s.mu.Unlock()
+	for _, d := range all {
+		var lines []string
+		for _, o := range all {
+			if o == d || o.subnet != d.subnet {
+				continue
+			}
+			addrs := []string{o.Addr.String()}
+			if !s.o.NoMulticast {
+				addrs = append(addrs, o.local(), o.linkLocal())
+			}
+			for _, a := range addrs {
+				lines = append(lines, fmt.Sprintf("neigh replace %s lladdr %s dev %s nud permanent", a, o.mac(), Interface))
+			}
+		}
+		if err := d.configure(ctx, nil, lines...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func onOff(on bool) string {

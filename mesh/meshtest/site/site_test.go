@@ -66,11 +66,9 @@ func newSite(t *testing.T, o site.Options, devices int) (*site.Site, []*site.Dev
 			t.Error(err)
 		}
 	})
-	all := make([]*site.Device, devices)
-	for i := range all {
-		if all[i], err = s.Plug(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+	all, err := s.Plug(t.Context(), devices)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return s, all
 }
@@ -153,6 +151,33 @@ func counters(t *testing.T, s *site.Site) site.Counters {
 	return c
 }
 
+// TestMany lets every device of a crowd reach every other, over IPv4 and IPv6.
+func TestMany(t *testing.T) {
+	const n = 40 // their neighbours would not fit into the kernel's one table
+	_, d := newSite(t, site.Options{}, n)
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	for i, to := range d {
+		for _, addr := range []string{to.Addr.String(), fmt.Sprintf("[fd77::%x]", i+1)} {
+			l, err := to.Listen(ctx, "tcp", addr+":0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for j, from := range d {
+				if i == j {
+					continue
+				}
+				c, err := from.Dial(ctx, "tcp", l.Addr().String())
+				if err != nil {
+					t.Fatalf("from %d to %d: %v", j, i, err)
+				}
+				c.Close()
+			}
+			l.Close()
+		}
+	}
+}
+
 // TestNAT lets the cloud see one address, whoever calls.
 func TestNAT(t *testing.T) {
 	if _, err := exec.LookPath("nft"); err != nil && os.Getenv("CI") != "true" {
@@ -203,11 +228,11 @@ func abandoned() error {
 	if err != nil {
 		return err
 	}
-	for range 2 {
-		d, err := s.Plug(context.Background())
-		if err != nil {
-			return err
-		}
+	devices, err := s.Plug(context.Background(), 2)
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
 		cmd := exec.Command("sleep", "300")
 		if err := d.Start(cmd); err != nil {
 			return err
