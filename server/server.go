@@ -144,7 +144,7 @@ func (s *Server) wire(ctx context.Context, p *parts) (err error) {
 		s.o.Log.Info("made the first admin token; sign in with it", "file", tokenFile, "command", fmt.Sprintf("waxwing login --server %s --token-file %s", s.at.Operator, tokenFile))
 	}
 	if p.api, err = api.New(api.Options{
-		Store: p.store, Auth: p.auth, Audit: audit.New(p.store, s.o.Now), Fleet: p.fleet, Releases: p.releases,
+		Store: p.store, Auth: p.auth, Audit: audit.New(p.store, s.o.Now), Fleet: p.fleet, Sites: p.sites, Releases: p.releases,
 		Rollouts: p.rollouts, Dashboard: s.o.Dashboard, Metrics: p.metrics, EnrolCommand: s.enrolCommand,
 		Log: s.o.Log, Now: s.o.Now,
 	}); err != nil {

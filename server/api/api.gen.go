@@ -59,6 +59,30 @@ func (e DeviceAdmission) Valid() bool {
 	}
 }
 
+// Defines values for Link.
+const (
+	Battery  Link = "battery"
+	Cellular Link = "cellular"
+	Wifi     Link = "wifi"
+	Wired    Link = "wired"
+)
+
+// Valid indicates whether the value is a known member of the Link enum.
+func (e Link) Valid() bool {
+	switch e {
+	case Battery:
+		return true
+	case Cellular:
+		return true
+	case Wifi:
+		return true
+	case Wired:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NeedsYouKind.
 const (
 	NeedsYouKindApproval      NeedsYouKind = "approval"
@@ -452,22 +476,31 @@ type Decision struct {
 
 // Device defines model for Device.
 type Device struct {
-	Address    *string           `json:"address,omitempty"`
-	Admission  DeviceAdmission   `json:"admission"`
-	Agent      *string           `json:"agent,omitempty"`
-	EnrolledAt time.Time         `json:"enrolled_at"`
-	Groups     []string          `json:"groups"`
-	Hardware   string            `json:"hardware"`
-	Id         string            `json:"id"`
-	Labels     map[string]string `json:"labels"`
+	Address    *string         `json:"address,omitempty"`
+	Admission  DeviceAdmission `json:"admission"`
+	Agent      *string         `json:"agent,omitempty"`
+	EnrolledAt time.Time       `json:"enrolled_at"`
+	Groups     []string        `json:"groups"`
+	Hardware   string          `json:"hardware"`
+	Id         string          `json:"id"`
+
+	// IsolatedFrom Devices of its site that it could not reach lately and whose bytes it had from the server.
+	IsolatedFrom *[]string         `json:"isolated_from,omitempty"`
+	Labels       map[string]string `json:"labels"`
 
 	// LastSeen Absent when not seen yet.
-	LastSeen  *time.Time `json:"last_seen,omitempty"`
-	Neighbors *int       `json:"neighbors,omitempty"`
-	Online    bool       `json:"online"`
-	Phase     Phase      `json:"phase"`
-	Running   Running    `json:"running"`
-	Update    *Update    `json:"update,omitempty"`
+	LastSeen *time.Time `json:"last_seen,omitempty"`
+
+	// Link To its neighbours; absent when not known.
+	Link      *Link   `json:"link,omitempty"`
+	Neighbors *int    `json:"neighbors,omitempty"`
+	Online    bool    `json:"online"`
+	Phase     Phase   `json:"phase"`
+	Running   Running `json:"running"`
+
+	// Site Id of the site whose uplink it shares; absent when not known.
+	Site   *string `json:"site,omitempty"`
+	Update *Update `json:"update,omitempty"`
 
 	// Why One sentence that says what the device is doing or what it waits for.
 	Why string `json:"why"`
@@ -528,6 +561,9 @@ type Health struct {
 	DeadlineSeconds *int      `json:"deadline_seconds,omitempty"`
 	Probes          *[]string `json:"probes,omitempty"`
 }
+
+// Link To its neighbours; absent when not known.
+type Link string
 
 // NeedsYou defines model for NeedsYou.
 type NeedsYou struct {
@@ -834,6 +870,59 @@ type SignedRelease struct {
 	Role []byte `json:"role"`
 }
 
+// Site defines model for Site.
+type Site struct {
+	// Bytes Where the last updates came from, summed over devices.
+	Bytes   Bytes  `json:"bytes"`
+	Devices int    `json:"devices"`
+	Id      string `json:"id"`
+
+	// Isolated Devices that could not reach another one of the site lately.
+	Isolated int `json:"isolated"`
+
+	// Name Its label
+	Name   string `json:"name"`
+	Online int    `json:"online"`
+
+	// Sharing Devices that are online and may be introduced to each other.
+	Sharing int `json:"sharing"`
+}
+
+// SiteDetail defines model for SiteDetail.
+type SiteDetail struct {
+	Devices []SiteDevice `json:"devices"`
+	Site    Site         `json:"site"`
+}
+
+// SiteDevice defines model for SiteDevice.
+type SiteDevice struct {
+	// Bytes Where the last updates came from, summed over devices.
+	Bytes        *Bytes    `json:"bytes,omitempty"`
+	Id           string    `json:"id"`
+	IsolatedFrom *[]string `json:"isolated_from,omitempty"`
+
+	// Link To its neighbours; absent when not known.
+	Link *Link `json:"link,omitempty"`
+
+	// Neighbors In sight.
+	Neighbors *int  `json:"neighbors,omitempty"`
+	Online    bool  `json:"online"`
+	Phase     Phase `json:"phase"`
+
+	// Sharing The server may introduce it to the others.
+	Sharing bool `json:"sharing"`
+
+	// Version That it runs.
+	Version *string `json:"version,omitempty"`
+}
+
+// SiteList defines model for SiteList.
+type SiteList struct {
+	Items         []Site  `json:"items"`
+	NextPageToken *string `json:"next_page_token,omitempty"`
+	Total         int     `json:"total"`
+}
+
 // Stage Exactly one of percent, count and devices; each stage holds the devices of the ones before it.
 type Stage struct {
 	Count   *int      `json:"count,omitempty"`
@@ -1027,6 +1116,12 @@ type SignInJSONBody struct {
 	Token string `json:"token"`
 }
 
+// ListSitesParams defines parameters for ListSites.
+type ListSitesParams struct {
+	PageSize  *PageSize  `form:"page_size,omitempty" json:"page_size,omitempty"`
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+}
+
 // CreateUploadJSONBody defines parameters for CreateUpload.
 type CreateUploadJSONBody struct {
 	Name *string `json:"name,omitempty"`
@@ -1157,6 +1252,12 @@ type ServerInterface interface {
 	// SignIn Trade a token for a session cookie.
 	// (POST /session)
 	SignIn(ctx echo.Context) error
+	// ListSites Sites, by id. A site is the devices with the same label site, else with the same site in their configuration, else behind one public address.
+	// (GET /sites)
+	ListSites(ctx echo.Context, params ListSitesParams) error
+	// GetSite One site with its devices, and where the bytes of their updates came from.
+	// (GET /sites/{id})
+	GetSite(ctx echo.Context, id ID) error
 	// ListTokens Enrolment and operator tokens, without their secrets.
 	// (GET /tokens)
 	ListTokens(ctx echo.Context) error
@@ -1728,6 +1829,47 @@ func (w *ServerInterfaceWrapper) SignIn(ctx echo.Context) error {
 	return err
 }
 
+// ListSites converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSites(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSitesParams
+	// ------------- Optional query parameter "page_size" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_size", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_size: %s", err))
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", ctx.QueryParams(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_token: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSites(ctx, params)
+	return err
+}
+
+// GetSite converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSite(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSite(ctx, id)
+	return err
+}
+
 // ListTokens converts echo context to params.
 func (w *ServerInterfaceWrapper) ListTokens(ctx echo.Context) error {
 	var err error
@@ -1889,6 +2031,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/devices/:id", wrapper.LabelDevice, options.OperationMiddlewares["labelDevice"]...)
 	router.POST(options.BaseURL+"/devices/:id/accept", wrapper.AcceptDevice, options.OperationMiddlewares["acceptDevice"]...)
 	router.POST(options.BaseURL+"/devices/:id/reject", wrapper.RejectDevice, options.OperationMiddlewares["rejectDevice"]...)
+	router.GET(options.BaseURL+"/sites", wrapper.ListSites, options.OperationMiddlewares["listSites"]...)
+	router.GET(options.BaseURL+"/sites/:id", wrapper.GetSite, options.OperationMiddlewares["getSite"]...)
 	router.GET(options.BaseURL+"/groups", wrapper.ListGroups, options.OperationMiddlewares["listGroups"]...)
 	router.DELETE(options.BaseURL+"/groups/:id", wrapper.DeleteGroup, options.OperationMiddlewares["deleteGroup"]...)
 	router.PUT(options.BaseURL+"/groups/:id", wrapper.PutGroup, options.OperationMiddlewares["putGroup"]...)
@@ -3080,6 +3224,84 @@ func (response SignIndefaultApplicationProblemPlusJSONResponse) VisitSignInRespo
 	return err
 }
 
+type ListSitesRequestObject struct {
+	Params ListSitesParams
+}
+
+type ListSitesResponseObject interface {
+	VisitListSitesResponse(w http.ResponseWriter) error
+}
+
+type ListSites200JSONResponse SiteList
+
+func (response ListSites200JSONResponse) VisitListSitesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSitesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSitesdefaultApplicationProblemPlusJSONResponse) VisitListSitesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSiteRequestObject struct {
+	Id ID `json:"id"`
+}
+
+type GetSiteResponseObject interface {
+	VisitGetSiteResponse(w http.ResponseWriter) error
+}
+
+type GetSite200JSONResponse SiteDetail
+
+func (response GetSite200JSONResponse) VisitGetSiteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSitedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetSitedefaultApplicationProblemPlusJSONResponse) VisitGetSiteResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListTokensRequestObject struct {
 }
 
@@ -3433,6 +3655,12 @@ type StrictServerInterface interface {
 	// SignIn Trade a token for a session cookie.
 	// (POST /session)
 	SignIn(ctx context.Context, request SignInRequestObject) (SignInResponseObject, error)
+	// ListSites Sites, by id. A site is the devices with the same label site, else with the same site in their configuration, else behind one public address.
+	// (GET /sites)
+	ListSites(ctx context.Context, request ListSitesRequestObject) (ListSitesResponseObject, error)
+	// GetSite One site with its devices, and where the bytes of their updates came from.
+	// (GET /sites/{id})
+	GetSite(ctx context.Context, request GetSiteRequestObject) (GetSiteResponseObject, error)
 	// ListTokens Enrolment and operator tokens, without their secrets.
 	// (GET /tokens)
 	ListTokens(ctx context.Context, request ListTokensRequestObject) (ListTokensResponseObject, error)
@@ -4371,6 +4599,56 @@ func (sh *strictHandler) SignIn(ctx echo.Context) error {
 	return nil
 }
 
+// ListSites operation middleware
+func (sh *strictHandler) ListSites(ctx echo.Context, params ListSitesParams) error {
+	var request ListSitesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSites(ctx.Request().Context(), request.(ListSitesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSites")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListSitesResponseObject); ok {
+		return validResponse.VisitListSitesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetSite operation middleware
+func (sh *strictHandler) GetSite(ctx echo.Context, id ID) error {
+	var request GetSiteRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSite(ctx.Request().Context(), request.(GetSiteRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSite")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetSiteResponseObject); ok {
+		return validResponse.VisitGetSiteResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListTokens operation middleware
 func (sh *strictHandler) ListTokens(ctx echo.Context) error {
 	var request ListTokensRequestObject
@@ -4594,120 +4872,128 @@ func (sh *strictHandler) AppendUpload(ctx echo.Context, id ID, params AppendUplo
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D3rctu4ua+C4Wmn2XNoWc7tNPaPnWySzXrO7iaTeLvTiXMsSPwkoqYAFgAtazOe6dP0wfokZ/DhQlIC",
-	"JcqWvdvT/oojgrh89xs+fkkmYl4KDlyr5PhLUlJJ56BB4v9esxkobf5iPDlOSqrzJE04nUNynKicPn72",
-	"PEkTCX+tmIQsOdaygjRRkxzm1Lz1OwnT5Dj5j8N6kUP7VB1+/O6lef3mJk1OX3cswbKN08/p9ffAZzpP",
-	"jp8/TRO9LHFfWjI+w4nf0xl8ZL9AmP6vFchlPX9JZ3ChzIDmtBlMaVXo5PjZMDVrsHk1T44fD83/GLf/",
-	"OwrLMa5hBjKsdyYugW9cUOOIjoM8fvY8ehIpsmqif8RporAq7Yi7AexPIBUTfMMyV3bEXZa5Me+qUnAF",
-	"SGXvpRgXMDd/TgTXwJHiaFkWbEI1E/ywtCP+6y9KIGj7UZifF1fMQE0kK810yXFyqknGMsKFJjktS+AD",
-	"PL5700z8ciykttTQfPEsByJFUYhKE6VFqQjTCoopWeTAyVjonBRszrQiVAKRQCc5ZIMkNegpQWpmjzyl",
-	"rKgkXJQgJ+68geqOhqu7fTclOgeSwRWbgCKME1ECJ0rTGSgzeSDSoxaRDteJNPVLq/aaW0nb/STGf4GJ",
-	"NvO8rDKm33Atlyg3WsejE7vzVeidJxIKoAoGEwlUw3mSrJFHat4W0ry8/gQhNRVybv5KMqrhQLM5xGbJ",
-	"QFNWRKdhWfRnVdnDrW3755xqwjRZUEUywYFocUzOE8hmcDBbHB4NjgbD82SQxDiq5pJPVpxRw6L2iKkH",
-	"VL325y5If8+sIG4DmmmYt//YxBANlNUYpVJS/D+Ha33REFDrIFo9Dq4Z2/E3S+0JrA1HkICkXFClSVUa",
-	"BCoyoXMgUynmKVHVfA4ZEVcgPbmvM49BQYsOGNfPnyYxYheSzRjvObgEp/Z6jJVQKch6DlYgr3oP1kLT",
-	"otfYFXS4LflzhMPHEPQqr/jl6WsVoaisPz15FY4C6NS+cTQcDoerxLXGB3GyeeWXWN9WTnlWAEoF4EZK",
-	"fUpUIZr80mBvnsH1hTNPeh/BveWshR6I4k5JrsuRHVfuveYKGHEDaQCNmyitDbPGkVagEod+5YzANte+",
-	"dmpnvDQaR1fqBFnY/g2K0CwjVUm0IEi6MX5d8ELQzICnhlcDknA9KaoMsvhTo7C6njGuNC2KzplL4N3L",
-	"llJcdT6UMBZCdz5W1WQC0LnnwMTrjxaUdU27gl87SX2I+t20BdMWGJo7r4/Y3HCAaAPwUXpAFZ0Fe7aN",
-	"1ImYzynP4haSe2hoQlacGM0yiOloBRMJEYX7Hb6cM4VUFUwfIiT+rwSpBB+QU02YQiPuEsr4CkGVbWJF",
-	"e8R18Dsz3W4yBqLXMGHKWTorFtAOlsp4GRUjGq71diWM5sTYuBg4Pr5LA7zIHrNMglJxSyubM+WP5iUu",
-	"nUyg1E7HeJqUYNZp0VBjmpmT5mtPgBszGrKLXSA1k6Iq2/ppHWwrZk1OZbagEnaxBAs6hsLDiBmipMX7",
-	"Fuy6lq2hbkycCwUQMYNfjhVwbV0GQ71mFFkCUnA/QHBgs3wspIrLGMELxpsnHgtRAOUo9XKqYKvrhIMM",
-	"qVWcO2m1afwHN+wmTaxVt+2Fn+woIw/z5TqE3nEgBkbAJ8ZgpJooulRkYf5qyANm7HHGZ0YwLIKRbryv",
-	"qZA97fFAHwHtgc6abBCA2ibdGkIesvZE3XwYN+SpuhDTdThIuGJu+R4WyW7egBMLt/IEGhoubiwgzuZU",
-	"T3LE15QVGpoY6dJ5dudp0H0WLjFovjG6Ky58nefQpdipiyJsJg43Lg2zxTbxrXWmd9wCXNN5WUCHo2kc",
-	"TNH2+BVlWVS97fcwDIrsjZTW+V49T6c3PTWvbd+CHRb88tgG3jrBEQHKvFKa5KLIyBimwnmRhk5tFAQD",
-	"IhFXkZbGAvKE6oIdU1ooSCOiUQl6eaFgInjWDo9sDaqgdaVUNJ7zYtgZoOkZanlrxNGONNbpnZSSCcn0",
-	"ssOuhQI6wi9x7yO80Jh5M5l9B7TQeew4NDMSNoqBJ8MmFP/4/Ok2OCIljGEnYyEG+x8BMvVnUcU85eiU",
-	"l8xaxcFo8iRoVE3Rsp4OLJjQEC+ZXEZNqH5mIK6aWo3WaQj+CIsPNv4WtecbaYBeCqR217eYXW1+/lFo",
-	"smA6J4rNuA2OhuU2R47XV/FB7x6v2tW2euU4ykMJzRnjZq2f4jQzQpoaV6csQAOxA0+MCTKGiZijEkRX",
-	"yK5BpBB6qqJi3AfV+4Tom1ivY/5+hi6025B1xO7wYe6NcUMc5O3vFl8mtChiJ8oDk2+a2ImCNiLXMYdx",
-	"7pitgZs4JkdOUaYG4pw8G5Lfuz+PhkPy+xaFbUS+Wagdzno8XCe6BrbW9rpgPBOLbQv9bEfdGp0dPrkV",
-	"NRBTdm3IWQv2ONgXxmY2JjOh3rdOYvpxVbTZaYxpXIKkRgnEBNgtnKn4bmfsCng7ItBkpxpCXFg7osFL",
-	"R4//GJMJE1HGKCucpy/hmHli8knroq3OovRLSUaXCH88akpeDM0v6MUQv5dWnufJ0bMnz4fbdWClYsfz",
-	"AM3FgswpX3pgnhCKnukxymdRaZvLIhXXrDCCDdWUSzlttmHWdFOMkt9dgbxisIgnkK7gwmXa+qskL+ci",
-	"qAgeVt+gjEthbFrO5jlu0i2mmDEhLpbWhojYtsFjbbFfr/MG6yRy4LUgQNM2Mq5qH55sxjRX0eeEVH/s",
-	"uOwyBpqj1lcrsIX4qkHbcMBrgDY2EQ6VrlGPx2aMBt8bHzXGJN+JBZlSSUo7ABNU6JsBlQUDSVwqk1AJ",
-	"KaE8C9GJJZkIpQ1X49bXvZKxs8DWA6fuNNZ99tLZGBO4/GAjoa7EmIrCGChMn9h9+d2QKdjzGKfKbFOL",
-	"egGUrGZ3g34Bh0le8UsVOwrVdlaqPAAH0RkajLMO/qZswkCy3x7hYhGfD7z7uspnSyO/bOAbbTSmiJYM",
-	"MkJnlHFCpxpk7VSW1dgXHww2ByLXMvUWJhaDVHp4Z0SLGeg8HgTx2ZkOXBrKwAEGnJRkbDoFCRw9h21Y",
-	"SpNFzia5OW9JpTY0gasMkmNeFYU1vWY+DrylnMKOsyaZVbHeFKgzE+OKFSE0TLNlnW/4vM2cHdv4mZ28",
-	"sTFP5G0wNcJ0jg6j/O3DnX6nLCsAX4HJ5dZcSn2seFZlIuZzpq1TJ+HKsLgbbf5uJltillGj8KUr2hJR",
-	"F7ZgxVBukDmCZKI7y4I80V9KN8JAMa0ynSroKoxhs9xQmBmB3hF3XlFPcWJoAZS+6KrPwIxjh3JiuoAN",
-	"Lv7qdj9qOi7gmJwnvrhIHXKhD6ai4tl5Qv7xt79vDR/jU7902F6UCGvvZsXrtjm2nZIgl7DcMQXSnalm",
-	"Mx/dD1l1kFcoNsR0iup2jXDT5PrAjD64otLMrMxr1m/+ZvnRv25/eFMoWOQgIfncFT9yW3DnSpsg2QDK",
-	"D6KIBDHmoGlGNY3gG7dDzn76lmgqZ6AV8YNPCMxLvWwGFqdMKu0VfIt4jeiJJ2Su9cXEGDa2SGHXXH7Y",
-	"+cpUHSAIArt9SrRHDecthLw8cSalO0ZKysJourEfYw7K5nQGta6aVBqlitJCxsrWdqi8uXUZC67h348d",
-	"/8FCWLugM70VK/t3OjLAuxlHTPcwi9YDNY04XX+JUnZZzd8aK3LFQlYp0blQjs7Q6GzuG5ltQM6M4WyI",
-	"cE4zY+44Y29yabQ8z5yF1jDMTsIslQKX/lMEbQ4kYjS8yCIXBXijTBgDbMEsT/ciEO8ebI49RoLst7Cp",
-	"QtlQtPpzTjmbguoopEDx5uioPxp95dFGl9oiEcuoY5Zfw95D5Ki8XWOypPyyw/7pDqRtDYxFrURX6dTg",
-	"xBaLbRAm+6iubASN77G0somOdQnY4Y+9ZkozPtGOD+IygsPiomsCIycNkCFr64+ms2P+L6EUimkhl3V9",
-	"dZ2062kGlnQZj7m/rxVYz6msIot7x1kbKCmG6u0he82+SqNu12HRFkQ3+ih7is7vpYZgt7jXJNQMbtay",
-	"OOq+lKStwdql8MFVbUU4FXi24/bA1yH030BduhDZQbM+v5+/5moQInOFfE3fwqetaZi441dfRzBEZkyA",
-	"oYsvxJnS53P6Z2X+xGAR1WCr6qhRjkNdPbRP0WH1vWGWndVRCARcTOPRJSf+ajj8QZEZ1dCuRgo+lq0W",
-	"SGzFgdmVzxHHtrW9QEpwgk6WMQGVpjxTPWufYnrV0kytXz1aHdYCzzcotY7P1MzYrYbTENrtKpRy8rCr",
-	"bnHX0Pyu90DmrCjYxuB4H/9n9VCdpTrGbuET6C9xOhjx4Mi7sIbkGmUxHZrRB1O28J4ZFSWeBmF0xT1a",
-	"iNxS+Lb3+rY2Fd21zG1vdWtuW3uxOLuzXfu0OOsS0FV/exf/eKNqCa7P+qNCxN/p7Tys3BOpD+ZuYOCt",
-	"V61BGib630/Dgxf0YPr5y/OnN7+LcZ/N9TY1DlAb/rXmf5q4vFPIXbk6Uh6V7h9BxYsYXa51J1ukO9AX",
-	"Et13yWd3RPDs3FEIt6pp1sN1zqVtHbArwiZF0WF9OMr6g7K5m7OfviVmcNooMNoy+2owzu/LrRo9WlwI",
-	"v7mmE10sfRGnqwc0vkXFbWwt5NqBTnInpo2PpFoVn86/EhxULdXXA3I4LYJyYxlAI5DUPzgw61HG/dYV",
-	"cTfqHu9W6lgbe3Fxs4Ovscv+PeOsXlf1lUXnSUrOk2dD8vv4lVWjZ+Pl9gJzNTtxcUmND7rTKwvKdXcx",
-	"NlWXkBkjNCWTal4VVLMrGPS+YIaTuzM6sAYrsIM1nGnhReSD3mCqobK9TGodX/fgod5GkvcsLr23CqzO",
-	"mqp7Ui22VOmigKnuvi/jipKoLUvqc5vAkIgrjW25Iw2UbA0R/hQutNyTG3I//sZu93w2WWcbPBdZR672",
-	"G931d2m6C3d+CoW5vcqyO02jOqHdJ554y6u61mGy4Wm3YOxMrQKp3er97Q2bSOLT1ec7i0LFKif7xX/u",
-	"hM9NFwJ+DjWz7a3/wHiljfrCzM9weDwckp/OXp0Qygnw1k0QpanUZCFpqWzzgDnLOJvlEZMJrAStzZSn",
-	"T15svd5hpt/xrVUvBKfAAGMECPYubCWZXn40rOkkDFBpcYr8iprK/hQmyLUubSBWXLK6Z4v7b+jasqDX",
-	"C8ZnFwr8bTYvfkv2P7C0LVIYn4qIRXsFcqlzxmd1mD+jKh8LKm0Nivll5FYYhbu/mRgQY/8Txm25PyV2",
-	"8wQ9UvJo9LLSuZDsF8zmHZNv7NN//O3vo6+IkOcc37I19OY0dvnR+3cfz8ihO8iIKNBqQLBcxfZc+fDt",
-	"K/Li6bP/Jr6uY0DO2Bzqh0+ePHlh6Mj4B7+4321O4Zwbr1zZlIVPVY5Ck6ARQQ13QoyBRkYrLvYIk5WE",
-	"KveG+3EqJJkLCYNz/sYY/FZRM8EJ1k5Y6jU6EfO3ABn2dxldH+CPo2NMaJLzajh8MqlT+U7upr6ozz1H",
-	"N9N5FpOc8hm4VRg/56PrA1plTI9wTdt5pEaplpQVRMJEyMwWozI9OOehvuU4+dliOBQkk5fvTxs8fpwc",
-	"eXuXliw5Tp4MhoMnGIfVOZLzIS5v/ppZgRtgcZolx4mBPXYowXfqNlSf4iqsHnIY2jzdpL3Guvven1f6",
-	"ED0eDjf0INqt91DdsyXSfegN15IZCYxPXKF+fL6wwUY3I2MKz+dULjH0LDDTtsipTgmHBSjtMuoGdXSG",
-	"1TlqqTTMjdxxdIVpIZrhZIc2M3WIN11dnEeoCIJ+sANe+YyWK9f6RmTLvcEtNCa5aQtQLSu4uUd8tddd",
-	"jzEUFKsF0SHfD96YEQZeJ7s86iMvdLCLylckE05CNPKqZidfN3Driywsdh2LJdxW0TTR7bLTDYx/sXG3",
-	"G0R5FcH4+0ojYHbmSNc4zrJYHyoREw36QGkJdN7GWh26YZxiL7VoP7HNhPI0VgFoa5zujkucCSM+CNeU",
-	"UPKL0hmZGnCQBZa+NGuvcnoFtrtFhmAakA9QAjUOr1ECVnBjXwujdQd3xHXDauwUu69Djf2DCN6020g1",
-	"tpt1V4NpMa5YoQ8YV4RlKfH1SqkP+6W+aD4l6DSkJFzaT4m9MpASTGph0U+kKZ8znTs62B0NH8fu4a3V",
-	"Jrjiaqyqy4g1uKk9C7miRQVdyyugcpInOzTQu0/F1cjVRETha+873J1r3FQpGS+Ju93uqHxagPWPYsrK",
-	"kfPhF5bddNL0W/Bpn10p+vR18gDg7dIy/sLI3aH7jkO4FBns6HZHDcrVAqQi58kiX2KpDrbuYHz2tWtm",
-	"tw0frg4wIlMM1d8VA7czLtrO3vbI1+odQV4VBR0bg9d2tdwWGVtx89yCEQ/vQc2ZhyKzj6CduD4hBnJE",
-	"wlxcgTLasIOEvNZym8C3W9or83tf4fZD236o2z59ic//xRn/e9CEEhdmN2rI92cKPXN4P8Q4aPfCjF2j",
-	"GzMf8Pm/OGY+5lXjGp6o9AkWakyMLJqarYOtX55WCjD8IPikJxM5+HfhCq58UfwsdnXnjXlMjLxSZGTf",
-	"G6Vk5KxI/NOGG8yfaEmNTkhGNSWjL+cYXj9P0vOE2X98ueF5cjPCUB3DTgmj/xy52iQbEqF8OTBr0Gw5",
-	"smUqLpBnPIAT80SBHtm2TxgCgToOhVf2BiHr4ansI777xh52jcrQ9MqBZmjqOdvre6r0Ab5xcPq6ywR7",
-	"8vg2JpiGa20hH3VrIk7MOvHZF/cjqOUVyAPMo1hyCG21bOm89TqyARmxbGQIkXICepIRj88TMmpBa0Qk",
-	"qGoe4rNsh4hDfX2y0yV56+/23Ynv71JdY7vubCuC6KqbWUeoPdE+kGlnCnYdk6RgV4DhzN52tEVBMKMz",
-	"KMAmudqoeI2/v3U1gfsQ3BFX/AMaDXvxxe1UhFqPz9I4xy6U3EgO37q7Ui4B0i1arcvo4BKTrGlnzOT2",
-	"4ErXC9WV8I0CveqYUCmZ4TvnXYYYru/FZIO+ne6ukJOOhvcdnbH2Z483m0+1ums1ika2N9tq9Kja7qi3",
-	"szD+1V/bQHfCJS72XbTi7tzwA73EpqkuF0DrOMhWwi+rbnsCb2FDv/jhqRn77/jhJixht1vGCSWDCWXj",
-	"ay/YQ4Awbd/ktAy/YEWBjL6ieW8TIxSNRixdAZXQrOUeuSKs0cEYfp/7icBHW6/YVh65WNiLwIY9CFP9",
-	"TRsXldxs3Lz3g35F88bfSd+fgeNPtQ/s1HN1UfZaKCrqedom1u9b30a5uxrzxSTbes7Z26oXlxC5wQHZ",
-	"42fPjl6k5MljmxdIbcT4EpYkhyIjEO7O71q/itu7nYY72hsvB/paJ5QfaAZ7U2/UJwIG5OdQIGYBj7C0",
-	"hpHEohB6Ccrxd5Epe0/C9h8wQ7dLUb+SrRjrlqdeCBx+cX/dHPry5S7x2uxrsHMapvFxoHsNlTQ32SGi",
-	"zTn3gdszbMWD6WxV924ws/ssiwNtyBNh8bdXke5ugtWcHseBo/pKFYPL8HyTQP/gBz1cBi36eakg534T",
-	"uaTm5eoIuXig7cfv860Gumog+mmPjdX8I9vNZpSSUb21ERLgyBIpRk6wT+GAvBYuoWs7TNVZGGOz2Uyw",
-	"T8H4Z+fc7fKkHulbguEYbGDgXmYK24/yacEmtn9CYAmmbBcFdByZtnUEXGgC10zVHGPF4jmf0yXySKvs",
-	"J6ZHP9R3XO6h9qPRnvaBdVVr2ZWWKjCrOHmEtyGJ73XwlXGq8EtQj0LPg6/2YvbY2ZpdW/A6beikRB41",
-	"9Nmk0ladGeQp3BSOXm1BhndDHzkxOm6pRCHrH3gG8qvtSrD9Ca9uJejfbijBL46YN2ZuayK7gxbcLk2b",
-	"n7p7CCnYqTB9l6H9JH0bTYt21XAxRB0uKb/sTuz8mfLLf+PrLrk6LozGagYmXcHXFjSuciPiqZsXG41U",
-	"u42Yul/mP339ZfOWbcz0cEfdi+nh5tpgenjA7uy4fghXSWPZrBXrL5PLC1nxBwvtbtPl/nbyA+vy5rKd",
-	"H+88sfaUA5mxkXJqTCTCbE27K77DTz5i6f6+SgWpNP5pqN8W0m5k5HYychk5QRaiwsY5WD+P1aL2rqjt",
-	"+th4XsBUE1FtoLggK+yvUc0doNaQFluLrDrJ81dO6fejgb2pXI9MxKS9GOm+ljeDvnJgDe69CjdbPQ7U",
-	"bVNOD+qjhrYRtYe68RZN5yy6Uknvj02HPhbx6cL3cX4bfvNa24z7LcU8a1w8H0POnHtoKfn2BPzF3jG5",
-	"2VSxpd/xuwiRNPqN6vBV3e5PVIebybRy/qyq5q6d3FygcLTNtz53oH4fYeT6YuX2D4CvxXJv/l/Iz/cG",
-	"/qkrJcGabgN98gg7Ka1848nf//XFbTZaYRstofOLGOuvBulKyVRLB6q6L0dXbcRHNuPvKp30yhZa59up",
-	"aVuGhKM/gj54FS7vbagPujusvxVyBr5SAE/nbta1slvu3Nuyh9Z27TIMPoZ7hvdGo36JrtIp+3hfd6zo",
-	"nJw2uvzP6ZKckkx83QW5fka+oYpTvre0VGj1s12crH/o9NeuiNiAT8c8tubvQXnH3clNjj99bilMSTMg",
-	"1N1ktenjHVnK02fEFkduQyGE82+2AM/skF8xkezNvX2lke2J9sG4b7gUxRxc451wb9VCNQ36xJbQ2c/8",
-	"qsE2jratnLb47Wfu28H35Fr7DxY/qGPd+h70/Wd1EUsDcqqVQw1hiqhcLLgtjVmtjo5ymZ0kwmMOizWT",
-	"ba2E/ABX4jIg9t4qIc0i2b7BSBZC6rwApXpCTOI+uiBmUxGq2663pOI6dNxj0cXjZ8+izbA7mnTs8M0q",
-	"nOPXLqFwAOzKSu2DSr6BGcNvqrn0EuX2mwAnmA9C89pmGzG28f7l2avv7lps5qinZ+lxIKJ74rjXUpTl",
-	"fjjOTNX+5sltwdRtWO8VHMMHoFRji3uA7KFU0n2UiynC9NfkrSCC25znyLbVGaWEFko0vufkEp0LqoyX",
-	"6UO527NjARUddxxfliXw7A746AhFufZAm4IX3YItFkH7rdTQ/vNRm0Wxr9XQDRqzAXn8KPXYJuzsqn9Q",
-	"RCz4CXk6fEE0FIXr3mC/i8Qxlu8nuZMYbfsmdaegT58NWflmQJ8+G+RbBrBkWckiOU4OackOr45QJLgt",
-	"fKlvozs3LA0/2Rrxxg9hu83ffKil8ZurlL35fPN/AQAA//8=",
+	"7H3rcts40uiroHh2a2fOoWU5t7Oxf0xl4syM68xMUnFmU1txjgWRLRFrCtACoGVtylX7NPtg+yRfoXEh",
+	"KYESZcue2cuvOCKIS3ej7938kmRiNhccuFbJ8ZdkTiWdgQaJ/ztlU1Da/MV4cpzMqS6SNOF0Bslxogr6",
+	"5PmLJE0k/LViEvLkWMsK0kRlBcyoeet3EibJcfK/DutFDu1TdXj+wyvz+u1tmpyddizB8o3Tz+jNj8Cn",
+	"ukiOXzxLE72c4760ZHyKE7+jUzhnf4Mw/V8rkMt6/jmdwqUyA5rT5jChVamT4+fD1KzBZtUsOX4yNP9j",
+	"3P7vKCzHuIYpyLDeB3EFfOOCGkd0HOTJ8xfRk0iRV5n+GaeJwmpuR9wPYH8CqZjgG5a5tiPus8yteVfN",
+	"BVeAVPZOinEJM/NnJrgGjhRH5/OSZVQzwQ/ndsT/+YsSCNp+FObnxRVzUJlkczNdcpycaZKznHChSUHn",
+	"c+ADPL5700z8aiykttTQfPFDAUSKshSVJkqLuSJMKygnZFEAJ2OhC1KyGdOKUAlEAs0KyAdJatAzB6mZ",
+	"PfKEsrKScDkHmbnzBqo7Gq7u9u2E6AJIDtcsA0UYJ2IOnChNp6DM5IFIj1pEOlwn0tQvrdprbiVt95MY",
+	"/wUybeZ5VeVMv+FaLpFvtI5HM7vzVehdJBJKoAoGmQSq4SJJ1sgjNW8LaV5ef4KQmgg5M38lOdVwoNkM",
+	"YrPkoCkro9OwPPqzquzh1rb9saCaME0WVJFccCBaHJOLBPIpHEwXh0eDo8HwIhkksRtV35JPlp1Rc0Xt",
+	"EVMPqHrtz12Q/pFZRtwGNNMwa/+x6UI0UFZjlEpJ8f8cbvRlg0Gtg2j1OLhmbMffLrUnsDYcQQKSckmV",
+	"JtXcIFCRjM6ATKSYpURVsxnkRFyD9OS+fnkMClp0wLh+8SyJEbuQbMp4z8FzcGKvx1gJlYK852AF8rr3",
+	"YC00LXuNXUGH25I/Rzh8DEGvi4pfnZ2qCEXl/enJi3BkQGf2jaPhcDhcJa61exAnm9d+ifVtFZTnJSBX",
+	"AG641KdElaJ5XxrXm+dwc+nUk95HcG85baEHorgTkut8ZMeVe6+5AkbcQBpA4yZKa8WscaQVqMShXzkl",
+	"sH1rT53YGS+NxNGVOsErbP8GRWiek2pOtCBIurH7uuCloLkBTw2vBiThJiurHPL4UyOwup4xrjQty86Z",
+	"58C7l51Lcd35UMJYCN35WFVZBtC553CJ1x8tKOuadgW/dpL6EPW7aQumLTA0d14fsbnhANEG4KP0gCI6",
+	"D/psG6mZmM0oz+MakntoaEJWnBjJMojJaAWZhIjA/QFfLphCqgqqDxES/zcHqQQfkDNNmEIl7grm8RWC",
+	"KNt0Fe0R18Hv1HS7yRiITiFjymk6KxrQDprKeBllIxpu9HYhjOrE2JgYOD6+SwO8yB7zXIJScU0rnzHl",
+	"j+Y5Ls0ymGsnYzxNSjDrtGioMc3UcfO1J8CNGg355S6QmkpRzdvyaR1sK2pNQWW+oBJ20QSZEqWh/Uuj",
+	"lXRzRDEx2j9RTButxuqImahKa1ig8k/MPOWSGIJeFEIBGRvdyIwsaI5aj+WmRkWQhoT7n6ykYyg9JpnZ",
+	"Gy3ftTDcNUVNG0YRu1QAEWX91VgB19awMecxo8gS8J71Q1fJ+NW2u/ejGYPaJ5sWYyFVnGsKXjLexOFY",
+	"iBIoRz5eUAVbjUEcZC5Pxbnjv5vGv3fDUD5rWAfPWW7wj7gz+LfIrebmzAa7qqAS1AmhK1C84mLBo6zK",
+	"qsPb9vWLHWUESbFc39VbbmjJGNGZo0lFl4oszF8NRsqMIcP41HDURbBuDDFPhOxpyISLFSgxXNAm/wi4",
+	"a9/5GhEegfZE3QwsbgFRdSkm63CQcM3c8j1Uud3MKMdP72RCNVSDOE9BnM2ozgrE14SVGpoY6VIW7M7T",
+	"oDRYuMSg+cYI/bjUciZXl0ZEnftlM3G4cWmYLbaJ76wXYsctwA2dzUvosNCNZS7arhJFWR69bPs9DIMy",
+	"fyOl9VqsnqfTDTExr23fgh0WHBqxDXxPdRdQZpXSpBBlTsYwEc78NnRq3UfoSYrY2HRuVEdPqM5LNKGl",
+	"gjTCgZWgV5cKMsHztl9pqzcK1VKloo6wl8NOz1ZPH9X3hh3tSGOdZt1cMiGZXnYYBFBCh98qbraFFxoz",
+	"byazH4CWuogdh+aGw0Yx8HTYhOIfXzzbBkekhDHspGXFYP+jE/4r1oFAlclJ+0pukpBe7Vwg5NJkwSYs",
+	"SZMMyrIqqQHcmGoNcrmueqbJzYF5/eCaSgNvZeb56Ob5aOd5Xc/zrZ/nNk1+BsjVn0UVc41EQXHFrBkU",
+	"tGR/dYyILFvq8oFFL1pecxbbeG+9H1dNrSTu1Px/hsV763CNGnCNuE8vwVf7Z7bo2W2c/yw0WTBdEMWm",
+	"3HrDw3KbQwXrq/goR49X7Wpb3TA4ykMJ1TBjV3fpe9TYtvMSNOp6guYnRnUaQyZmKLzR9rVrECmEnqio",
+	"+PFRlD4xmSbW6yCPn6EL7TZGEdGXfFxjo6MYB3mDq8VPElqWsRMVgTltmtixsDYi1zGHgY2YjoSbOCZH",
+	"TsCnBuKcPB+S37s/j4ZD8vsWhW1Evlmo7b98Mlwnuga21va6YDwXi20LfbSj7ozODieMZTUQE9JtyFnN",
+	"+zjoRUbXN6o+od6ZksTk+iprs9MYlX4OkhrhFWNgd7BL47udsmvgbRdQ8zrVEOLC6j+Nu3T05I8xnpCJ",
+	"eYyywnn6Eo6ZJ8aftC7bYjhKv5TkdInwx6Om5OXQ/ILWF/F7aQX2nh49f/piuF12Vyp2PA/QQizIjPKl",
+	"B6YXvsfIn0WlbfCSVFyz0jA2FFMuxrhZ91qTTTFKfnsN8prBIh4xvIZLF1rtL5I8n4ugIliGfb1wLma1",
+	"aTkb2LpNt6iQRoW4XFodIqKTB0u7df16nTdoJ5EDr/lImjqdMbH73MmmE3sVfY5J9ceOSyfAyEJUa2x5",
+	"MhFfNWgbjoMaoI1NhEOla9TjsRmjwXfGto5dkh/EgkyoJHM7wPrmjE0JVJYMJHGxa0IlpM6hZ70qS5IJ",
+	"pc2txq2vW1Njp4Gte8rdaazZ77mzUSZw+cFGQl1x15WldUie2H353ZAJ2PMYY9BsU4t6AeSsZneDfo6S",
+	"rKj4lYodhWo7K1UegIPoDI2Lsw7+Jm/CyIHfHuFiEZ8PvNm9es+Whn/ZSAfqaEwRLRnkhE4p44RONMja",
+	"GJ5XY59tMtjseV5LzbAwsRik0sM7J1pMQRdx540Px3Xg0lAGDjDgpCRnkwlI4Gg5bMNSmiwKlhXmvHMq",
+	"taEJXGWQHPOqLK3qNfWO/y35M3acVcmsiA1GWQhFjStWhlgAzZd1gOnzNnV2bP1+dvLGxjyRt8HUcC86",
+	"Oozeb+8N9jtleQn4CmRXW4Nn9bHiYbRMzGZMW6NOwrW54m60+bsZXYtpRo1Mpy4vUURc2AwlQ7mB5wiS",
+	"i+6wGt6J/ly64b6KSZXJREFXJhSbFobCzAi0jrizinqyE0MLoPRlV0IOhpg7hBPTJWxwTaxu91zTcQnH",
+	"5CLx2WTqkAt9MBEVzy8S8s+//2Or2xuf+qXD9qJEWFs3K1a3DaruFPW6guWOMa/u1AQ29cGPkEaBkacE",
+	"EY3itp8zxdrN3y7P/ev2hzelgkUBEpLPXX4vtwV3rrQJkg2gfC/KiBNjBprmVNMIvnE75MMv3xFN5RS0",
+	"In7wCYHZXC+bDtEJk0p7Ad8iXsN6YkhBV39mFBublbJr8kbY+cpUHSAIDLt9StRHzc1bCHl14lRKd4yU",
+	"zEsj6cZ+jDkom9Ep1LIqqzRyFaWFjOUp7pBqdee8JVzDvx87/qO5sHZBZ3qnq+zf6Qj576YcMd1DLVp3",
+	"1DT8dP05yrxLa/7OaJErGrJKicZwqA1mGaWzuW+8bAPywSjOhghnNDfqjlP2sisj5XnuNLSGYnYSZqkU",
+	"uLClIqhzIBGj4kUWhSjBK2XCKGALZu90LwLx5sFm32MkOHAHnSrkiUXTfWeUswmojswZZG+Ojvqj0aea",
+	"bTSpLRIxbz6m+TX0PUSOKtpJRUvKrzr0n25H2lbHWFRLdKltjZvYumIbmMk+0mkbTuMHzKVtomOdA3bY",
+	"Y6dMacYz7e5BnEdwWFx2TWD4pAEy5G350TR2zP8lzIViWshlnVBfBxt7qoFzuoz73N/VAqznVFaQxa3j",
+	"vA2UFF319pC9Zl+lUbfrsGgLohttlD155/eS+7Cb3ysLSaKbpSyOeighaZPudknYcGl6kZsKPN9xe+Dz",
+	"J/pvoE65iOygWZDRz15zuRORuUK8pm+m29YwTNzwq+tPDJEZFWDo/AvxS+njOf2jMn9isIhKsFVx1Egj",
+	"oi4B3ofosNzCXJadxVFwBFxO4t4lx/5qOPxBkSnV0M6iCjaWzXJIbKaE2ZWPEce2tT2xS3CCRhYmmmnK",
+	"c9UzZysmVy3N1PLVo9VhLdz5BqXW/pn6MnaL4TS4drsSvBw/7EpU3dU1v2vhz4yVJdvoHO9j/6weqjPF",
+	"yOgtPIP+HKfjIh4ceRMWs1DrdJ4OyeidKVvunhkVJZ4GYXT5PVqI3JKwt/e8vDYV3Tc9b2/5dm5be9E4",
+	"u6Nd+9Q46wzZVXt7F/t4o2gJps/6o1LE3+ltPKwUBtUHcyU3WOasNUhzif7/p+HBS3ow+fzlxbPb38Vu",
+	"n431NiUOUOv+tep/mri4U4hdufxXHuXu56DiyZcu1rqTLtLt6AuB7vvEszs8eHbuKIRb2TTr7jpn0rYO",
+	"2OVhk6Ls0D4cZf1B2djNh1++I2Zw2kgw2jL7qjPO78utGj+a3oNo2hA13lKLsCVleLXugHL0fTSTYjFP",
+	"3dYjDDZWtK3WSiuCKR1YUoiyxjpliCsgWdX86r1vikirgkrHZTYci0qj7ZhZ0MUzo0syBsK4RhLAKBvB",
+	"84quUFtMkjlCjkSa/a4acN8UTDZEcRr0jc4s0353EOfqkl2+CGHbDOvckGnYkljaWPmeBN63nmaHIpe7",
+	"1pCsEDE3zKHQccLfX3VJJ1V/CEU+SMSBgo0K7zKckIRVPBOrIfwikXemiax4XyMgQuz2kF20sQ/VxdLm",
+	"Y+pk0dPENek3NzTT5dIzS5eMnhJUeJDxhIQpZDZW1y5EmatWuYFjtIKDqlXz9agKTovycGMuV4yBbL0v",
+	"0x41RN+7CqJG0v398uxriz2uM+7gMNpl/3F5dZH49NCLJCUXyfMh+X280YQxluKXXmDAfSdVbE6V2vGV",
+	"BeW6W/5RdQU5mQiZkqyaVSXV7BoGvcvCcXJ3RgfWYMp3XA1nH3o991HrjmuobM91XcfXA7gZ76KO96wQ",
+	"eLA02s7E2AeyD2y+6WUJE91dP+oyS6nNLe2rorn6hpZPqYGSrXGeX0I15QP5kh7GabSbtrHJxN7gfpJ1",
+	"+GG/ITpfyNmtMP8Sqit61dZ02rd1VlKfoNAdG2xYr5eNMboFY2dqZbnuVmxmyzsj2SuuOMxpFCqW/t7P",
+	"iX8vfG4yGj6Gwof21n9ivNJGfGH4fjg8Hg7JLx9enxDKCfBWGaLSVGqykHSubMufGcu519JXnCOWg9Zq",
+	"yrOnL7fWFprpd3xr1XjCKTBKFAGC7WBRSaaX5+ZqOg4DVFqc4n1FSWV/ChMUWs9tNE1csbrTmvtv6LW2",
+	"oDcLxqeXCnwptWe/c/b/YGkbmzE+ERGN9hrkUheMT+tYbU5VMRZU2kRC88vIrTAKHTtyMSDnbMoJ47Zm",
+	"ixK7eYLqOflq9KrShZDsb5iScUy+tU//+fd/jL4mQl5wfMsWQpnT2OVH796efyCH7iAjokCrAcGcQ9sp",
+	"7f13r8nLZ8//L/HJeQPygc2gfvj06dOXho5SYi6k/d0Ghi+4sU+UjTv7fJNRaO03IijhTohR0Mhoxd4Y",
+	"YcYJocq94X6cCElmQsLggr9B7wIKaiY4wQQ4S71GJmISDkCOXdlGNwf44+gYs1LIRTUcPs3qfCzHd1Of",
+	"me2eo6/QWRZZQfkU3CqMX/DRzQGtcqZHuKbtF1ajVEvKSiIhEzK3FQVMDy54SFI8Tj5aDIeqEvLq3Vnj",
+	"jh8nR17fpXOWHCdPB8PBUwym6QLJ+RCXN39NLcMNsDjLk+PEwB77iuE7dfPIT3ERVg85DM0Zb9NeY12X",
+	"ls8r3QOfDIcbOgfu1jGw7rQW6Rn4hmvJDAfGJ67aKj5f2GCjB6FRhWczKpcYPxSYLrEoqE4JhwUo7dKi",
+	"DOroFFMs1VJpmBm+4+gKY/s0x8kObXrBIbZZcM56oSII+skOeO3TElzO7bciX+4NbqGd2G2bgWpZwe0D",
+	"4qu97rrDpaSY8o0G+X7wxgwz8DLZJcN85ZkO9j77muTCcYhGcozZyTcN3PpMOYtdd8USblMhm+h2KUYN",
+	"jH+xwZNbRHkVwfi7SiNgdr6Rrt2rvWJ9qERkGvSB0hLorI212v/OOMUOqNEuoJsJ5Vksjdsmqt4flzgT",
+	"enwQrimh5G9K52RiwOHauTQTaAt6DbYnVY5gGpD3MAdqDF7s+4OMG7tRGak7uCeuG1pjJ9s9De7rR2G8",
+	"abeSanQ3a64G1WJcsVIfMK4Iy1Pik05TH7tJfeVTStBoSEnoGJM6h39KMDMBMzcjrXSd6tzRd/Zo+CRW",
+	"TL2WYOYqZDA1OidW4ab2LOSalhV0La+AyqxIdmh7+5CCqxFwj7DCU2873P/WuKlSMl4S11rFUfmkBGsf",
+	"xYSVI+fDLyy/7aTp78HH7nel6LPT5BHA2yVlfNXf/aH7lkOobA96dLudE+VqAVKRi2RRLDHeh32jGJ9+",
+	"41rQbsOHS+aO8BRD9ffFwN2Ui7axt93ztVrozauypGOj8Npe1Ns8YytmnlswYuE9qjrzWGR2Dtqx6xNi",
+	"IEckzMQ1KCMNO0jISy23CR8Prmkr93tfue2Htmlgt376Cp//h1/8H0ETSpyb3Ygh31UxNGzj/RDjoN0L",
+	"M3aNbsy8x+f/4Zg5L6pGLbWo9AlmQGSGF03M1sEWoUwqBeh+EDzreYkc/LtwBde+smkaq798Yx4Tw68U",
+	"Gdn3RikZOS0S/7TuBvMnalKjE5JTTcnoywW61y+S9CJh9h+fM36R3I7QVcew3c3of49cgql1iVC+HJg1",
+	"aL4c2VxD58gzFsCJeaJAj2zPQXSBQO2HwrrrQYh6eCo7x3ff2MOuURmqXgXQHFU9p3v9SJU+wDcOzk67",
+	"VLCnT+6igmm40RbyUbMmYsREwvz44n4YtbwGeYBxFEsOoaejrX+yVkc+ICOWjwwhUk5AZznx+Dwhoxa0",
+	"RkSCqmbBP8t28DjUNfCdJsn3vkD7Xvf+PnkGtuXbtky2ruTHdYTaE+0DmXamoNcxSUp2DejO7K1HWxQE",
+	"NTqHEmyQq42KU/z9e5fYvQ/GHTHF36PSsBdb3E5FqLX4LI1z7B3NDefwH9yolAuAdLNWazI6uMQ4a9rp",
+	"M7k7uNL1aiMlfEM7LzoyKiUz985Zl8GH6xsBWqdvp7krZNbxmZqOtoz708ebnQ9brR0bSSPbOz02GiRu",
+	"N9TbURj/6q+toDvmEmf7zltx/9vwE73CVucuFkBrP8hWwp9X3foEttKAfv7DMzP2v/7DTVjCHvWME0oG",
+	"GWXjG8/Yg4MwbZfj2wu/YGWJF31F8t7FRyga3bS6HCqh49YD3oqwRsfF8Pvcjwc+2j/L9mMqxMJ2czDX",
+	"gzDVX7VxXsnNys07P+hXVG98Y5H9KTj+VPvATj1XF2WvuaKilqf99MS71hfN7i/GfDLJtsahNrv98goi",
+	"ZXiQP3n+/OhlSp4+sXGB1HqMr2BJCihzAqEByq5FCLi9u0m4o73d5UBf64TyE81hb+KN+kDAgHwMCWKu",
+	"rMDAUjfTpa9Auftd5sp9cgGbyJih27moX8lmjHXzU88EDr+4v24PfQ1KF3ttNqfZOQzT+KTfg7pKmpvs",
+	"YNHmnPvA7Qfsp4bhbFU34DGz+yiLA22IE2EFjxeRrsDMSk6P43Cj+nIVg8vwfBNDf+8HPV4ELfpRyMDn",
+	"fhOxpGaHjAi5eKDtx+7z/WK6ciD6SY+N2fwj25JslJJRvbUREuDIEil6TrDZ7ICcChfQtW0C6yiM0dls",
+	"JNiHYPyzC+52eVKP9H0dcYytxHIfflHYQ5pPSpbZJjjhSjBlW+Gg4ci0zSPgQhO4Yaq+MZYtXvAZXeId",
+	"aaX9xOTo+7pQ8QFyPxo9xh9ZVrWWXemLBdOKk6+wpJ34hjVfG6MKv9/4VWhc8/Ve1B47W7P1FvZECO3w",
+	"yFcNeZZV2oozgzyFm8LRq30kscD/K8dGxy2RKGT9A89Bfr1dCLY/vNktBP3bDSH4xRHzxshtTWT3kILb",
+	"uWnzA7WPwQU7BaZvFbefoG+j89yuEi6GqMMltVVzcfX6z5Rf/Rdf94nVcWEkVtMx6RK+tqBx9TYinrrv",
+	"YqMbdrcSUzc9/pfPv2y2SoipHu6oe1E93FwbVA8P2J0N1/ehH0AsmrWi/eVyeSkr/miu3W2y3LeYeGRZ",
+	"3ly285PbJ1afciCzH9EzKhJhNqfdJd/hh5oxdX9fqYJUGvs05G8LaTcycjsZuYicIAssw8cSdWL7MNta",
+	"Uff9v/p5CRNNRLWB4gKvsL9GJXeAWoNbbE2y6iTPXzmk348G9iZyPTIRk7Yw0n3jdgp9+cAa3HslbrYa",
+	"1ai7hpwe1UYNvX9qC3VjFU3nLLpSrWn6NSOKTxc+zvbbsJvXeh89bCrmh0bh+RgK5sxDS8l3J+Avtsbk",
+	"dlPGln7L78NEPDrnVBc1NsO38NtSp4ndUJlMK2fPqmrmeoLOBDJH20Hxcwfq9+FGrgsrG8T25PmLmH93",
+	"zZd7+2/BP98Z+KculQRzug30yVfYDm/lA4O+/tcnt01cD5kp1YDGL2KsvxikKylTLRmo6uZKXbkR52zK",
+	"31Y66RUttMa3E9M2DQlHn4M+eB2K9zbkB90f1t8JOQWfKYCnc5V1reiWO/e26KHVXbsUg/NQZ/hgNOqX",
+	"6Eqdso/3VWNFZ+Ss8amWGV2SM5KLb7og10/JN1RxxvcWlgp9T7azk/XPk//aGREb8Okuj835e9S742py",
+	"k+NPn1sCU9IcCHWVrDZ8vOOV8vQZ0cXxtlkmxPQWBfCcafi3MNhDd6Ao/vV+FB2cyFeckFe2jxlrd95p",
+	"++lthpUZl2L4aOWxnYC7LLxM8AmbVhZFbrzTpwSHtV5nPTP1kAi2mmLntjnXb8sOazQ162LTTO/N9Wm/",
+	"nm7wY7SC3NcXWaYNrlNAswc5k7bkBRTJaPNDWX3Qgnd/8+X8YIf8ikke3hTbV4qHPdE+EPaGS1HOwDXF",
+	"CjXlFqpp0PUslhRkEtqmSFTa2l6ZW3xqFiYP5vZyIH9cp5c9Wd5Y+0EzLhBLA3KmlUONYaKqEAtu09ZW",
+	"KxeiEtBOEpF/Dov1JduapfwersVVQOyDZSmbRfJ9g5EshNRFuSIRNkBM4j66IGbDhKrb5rak4rrnPGBC",
+	"1JPnz6NfG+looLPDR0Fxjl87vckBsCtivA8q+RamDD9a60K/lNuPLp1grBaFnJVmKPPevfrw+of7JoI6",
+	"6ulZFhCI6IFu3KkU8/l+bpyZqv1RubuCqdvo3Ss4ho9AqUYB8wDZQxqz++opU4Tpb8j3gghu8xFGtuXV",
+	"KCW0VKLxwUyXhLCgikgIYZbtkeuAio7641fzOfD8HvjocBO71l2bHIvdjC3m3f6t5Lf/61GbRbHPo9IN",
+	"GrPBslmlNBlbnd+u+gdFxIKfkGfDl0RDWbrOKvbDkxzNOD/Jvdho229Qd/H69NmQlW/U9emzQb69AJYs",
+	"K1kmx8khnbPD6yNkCW4LX+pOEc5FkoafrInS+CFst/mbd4M2fnNZ7Lefb/8nAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

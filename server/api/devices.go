@@ -41,7 +41,7 @@ func (s *Server) ListDevices(ctx context.Context, q ListDevicesRequestObject) (L
 		return nil, err
 	}
 	for i := range views {
-		list.Items = append(list.Items, deviceView(&views[i], active.of(&views[i]), s.Now()))
+		list.Items = append(list.Items, s.deviceView(&views[i], active.of(&views[i])))
 	}
 	return ListDevices200JSONResponse(list), nil
 }
@@ -88,10 +88,16 @@ func (s *Server) RejectDevice(ctx context.Context, q RejectDeviceRequestObject) 
 
 func (s *Server) device(ctx context.Context, v fleet.View) (Device, error) {
 	active, err := s.active(ctx)
-	return deviceView(&v, active.of(&v), s.Now()), err
+	return s.deviceView(&v, active.of(&v)), err
 }
 
-// deviceView maps a device and the rollout that it is a part of, if any.
+func (s *Server) deviceView(v *fleet.View, in *placement) Device {
+	d := deviceView(v, in, s.Now())
+	d.Site = optional(s.Sites.Of(v))
+	return d
+}
+
+// deviceView maps a device and the rollout that it is a part of, if any. Its site is not known here.
 func deviceView(v *fleet.View, in *placement, now time.Time) Device {
 	report := &v.State.Report
 	d := Device{
@@ -103,7 +109,7 @@ func deviceView(v *fleet.View, in *placement, now time.Time) Device {
 			Slot: report.Running.Slot, Product: optional(report.Running.Product), Version: optional(report.Running.Version),
 			Counter: optional(int64(report.Running.Counter)),
 		},
-		Phase: Phase(protocol.Idle), Why: why(v, in, now),
+		Phase: Phase(protocol.Idle), Why: why(v, in, now), Link: linkView(report.Mesh), IsolatedFrom: namesView(report.Isolated),
 	}
 	if d.Labels == nil {
 		d.Labels = map[string]string{}

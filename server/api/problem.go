@@ -20,6 +20,7 @@ import (
 	"github.com/waxwing-ota/waxwing/server/release"
 	"github.com/waxwing-ota/waxwing/server/release/build"
 	"github.com/waxwing-ota/waxwing/server/rollout"
+	"github.com/waxwing-ota/waxwing/server/site"
 	"github.com/waxwing-ota/waxwing/server/store"
 	"github.com/waxwing-ota/waxwing/signing/repository"
 	"github.com/waxwing-ota/waxwing/signing/trust"
@@ -44,7 +45,7 @@ func kinds() []problemKind {
 			release.ErrConflict, auth.ErrLastAdmin, store.ErrExists, store.ErrConflict, repository.ErrExists, errInUse,
 			conductor.ErrBusy, conductor.ErrState,
 		}},
-		{http.StatusNotFound, "not-found", "Not found", []error{store.ErrNotFound, fleet.ErrUnknown, fleet.ErrGroup, fleet.ErrTokenUnknown}},
+		{http.StatusNotFound, "not-found", "Not found", []error{store.ErrNotFound, fleet.ErrUnknown, fleet.ErrGroup, fleet.ErrTokenUnknown, site.ErrUnknown}},
 		{http.StatusUnprocessableEntity, "corrupt", "Damaged or not genuine", []error{
 			firmware.ErrCorrupt, trust.ErrUntrusted, trust.ErrMismatch, trust.ErrExpired,
 		}},

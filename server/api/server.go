@@ -21,6 +21,7 @@ import (
 	"github.com/waxwing-ota/waxwing/server/conductor"
 	"github.com/waxwing-ota/waxwing/server/fleet"
 	"github.com/waxwing-ota/waxwing/server/release"
+	"github.com/waxwing-ota/waxwing/server/site"
 	"github.com/waxwing-ota/waxwing/server/store"
 )
 
@@ -36,6 +37,7 @@ type Options struct {
 	Auth      *auth.Auth
 	Audit     *audit.Trail
 	Fleet     *fleet.Fleet
+	Sites     *site.Sites
 	Releases  *release.Releases
 	Rollouts  *conductor.Conductor
 	Dashboard http.Handler        // everything that is not the API

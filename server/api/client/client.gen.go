@@ -53,6 +53,30 @@ func (e DeviceAdmission) Valid() bool {
 	}
 }
 
+// Defines values for Link.
+const (
+	Battery  Link = "battery"
+	Cellular Link = "cellular"
+	Wifi     Link = "wifi"
+	Wired    Link = "wired"
+)
+
+// Valid indicates whether the value is a known member of the Link enum.
+func (e Link) Valid() bool {
+	switch e {
+	case Battery:
+		return true
+	case Cellular:
+		return true
+	case Wifi:
+		return true
+	case Wired:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NeedsYouKind.
 const (
 	NeedsYouKindApproval      NeedsYouKind = "approval"
@@ -446,22 +470,31 @@ type Decision struct {
 
 // Device defines model for Device.
 type Device struct {
-	Address    *string           `json:"address,omitempty"`
-	Admission  DeviceAdmission   `json:"admission"`
-	Agent      *string           `json:"agent,omitempty"`
-	EnrolledAt time.Time         `json:"enrolled_at"`
-	Groups     []string          `json:"groups"`
-	Hardware   string            `json:"hardware"`
-	Id         string            `json:"id"`
-	Labels     map[string]string `json:"labels"`
+	Address    *string         `json:"address,omitempty"`
+	Admission  DeviceAdmission `json:"admission"`
+	Agent      *string         `json:"agent,omitempty"`
+	EnrolledAt time.Time       `json:"enrolled_at"`
+	Groups     []string        `json:"groups"`
+	Hardware   string          `json:"hardware"`
+	Id         string          `json:"id"`
+
+	// IsolatedFrom Devices of its site that it could not reach lately and whose bytes it had from the server.
+	IsolatedFrom *[]string         `json:"isolated_from,omitempty"`
+	Labels       map[string]string `json:"labels"`
 
 	// LastSeen Absent when not seen yet.
-	LastSeen  *time.Time `json:"last_seen,omitempty"`
-	Neighbors *int       `json:"neighbors,omitempty"`
-	Online    bool       `json:"online"`
-	Phase     Phase      `json:"phase"`
-	Running   Running    `json:"running"`
-	Update    *Update    `json:"update,omitempty"`
+	LastSeen *time.Time `json:"last_seen,omitempty"`
+
+	// Link To its neighbours; absent when not known.
+	Link      *Link   `json:"link,omitempty"`
+	Neighbors *int    `json:"neighbors,omitempty"`
+	Online    bool    `json:"online"`
+	Phase     Phase   `json:"phase"`
+	Running   Running `json:"running"`
+
+	// Site Id of the site whose uplink it shares; absent when not known.
+	Site   *string `json:"site,omitempty"`
+	Update *Update `json:"update,omitempty"`
 
 	// Why One sentence that says what the device is doing or what it waits for.
 	Why string `json:"why"`
@@ -522,6 +555,9 @@ type Health struct {
 	DeadlineSeconds *int      `json:"deadline_seconds,omitempty"`
 	Probes          *[]string `json:"probes,omitempty"`
 }
+
+// Link To its neighbours; absent when not known.
+type Link string
 
 // NeedsYou defines model for NeedsYou.
 type NeedsYou struct {
@@ -828,6 +864,59 @@ type SignedRelease struct {
 	Role []byte `json:"role"`
 }
 
+// Site defines model for Site.
+type Site struct {
+	// Bytes Where the last updates came from, summed over devices.
+	Bytes   Bytes  `json:"bytes"`
+	Devices int    `json:"devices"`
+	Id      string `json:"id"`
+
+	// Isolated Devices that could not reach another one of the site lately.
+	Isolated int `json:"isolated"`
+
+	// Name Its label
+	Name   string `json:"name"`
+	Online int    `json:"online"`
+
+	// Sharing Devices that are online and may be introduced to each other.
+	Sharing int `json:"sharing"`
+}
+
+// SiteDetail defines model for SiteDetail.
+type SiteDetail struct {
+	Devices []SiteDevice `json:"devices"`
+	Site    Site         `json:"site"`
+}
+
+// SiteDevice defines model for SiteDevice.
+type SiteDevice struct {
+	// Bytes Where the last updates came from, summed over devices.
+	Bytes        *Bytes    `json:"bytes,omitempty"`
+	Id           string    `json:"id"`
+	IsolatedFrom *[]string `json:"isolated_from,omitempty"`
+
+	// Link To its neighbours; absent when not known.
+	Link *Link `json:"link,omitempty"`
+
+	// Neighbors In sight.
+	Neighbors *int  `json:"neighbors,omitempty"`
+	Online    bool  `json:"online"`
+	Phase     Phase `json:"phase"`
+
+	// Sharing The server may introduce it to the others.
+	Sharing bool `json:"sharing"`
+
+	// Version That it runs.
+	Version *string `json:"version,omitempty"`
+}
+
+// SiteList defines model for SiteList.
+type SiteList struct {
+	Items         []Site  `json:"items"`
+	NextPageToken *string `json:"next_page_token,omitempty"`
+	Total         int     `json:"total"`
+}
+
 // Stage Exactly one of percent, count and devices; each stage holds the devices of the ones before it.
 type Stage struct {
 	Count   *int      `json:"count,omitempty"`
@@ -1019,6 +1108,12 @@ type ActOnRolloutParamsAction string
 // SignInJSONBody defines parameters for SignIn.
 type SignInJSONBody struct {
 	Token string `json:"token"`
+}
+
+// ListSitesParams defines parameters for ListSites.
+type ListSitesParams struct {
+	PageSize  *PageSize  `form:"page_size,omitempty" json:"page_size,omitempty"`
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 }
 
 // CreateUploadJSONBody defines parameters for CreateUpload.
@@ -1366,6 +1461,16 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /session (the `SignIn` operationId).
 	SignIn(ctx context.Context, body SignInJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListSites Sites, by id. A site is the devices with the same label site, else with the same site in their configuration, else behind one public address.
+	//
+	// Corresponds with GET /sites (the `ListSites` operationId).
+	ListSites(ctx context.Context, params *ListSitesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSite One site with its devices, and where the bytes of their updates came from.
+	//
+	// Corresponds with GET /sites/{id} (the `GetSite` operationId).
+	GetSite(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTokens Enrolment and operator tokens, without their secrets.
 	//
@@ -2014,6 +2119,36 @@ func (c *Client) SignInWithBody(ctx context.Context, contentType string, body io
 // Corresponds with POST /session (the `SignIn` operationId).
 func (c *Client) SignIn(ctx context.Context, body SignInJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSignInRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListSites Sites, by id. A site is the devices with the same label site, else with the same site in their configuration, else behind one public address.
+//
+// Corresponds with GET /sites (the `ListSites` operationId).
+func (c *Client) ListSites(ctx context.Context, params *ListSitesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListSitesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSite One site with its devices, and where the bytes of their updates came from.
+//
+// Corresponds with GET /sites/{id} (the `GetSite` operationId).
+func (c *Client) GetSite(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSiteRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -3515,6 +3650,106 @@ func NewSignInRequestWithBody(server string, contentType string, body io.Reader)
 	return req, nil
 }
 
+// NewListSitesRequest constructs an http.Request for the ListSites method
+func NewListSitesRequest(server string, params *ListSitesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/sites")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_size", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetSiteRequest constructs an http.Request for the GetSite method
+func NewGetSiteRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/sites/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListTokensRequest constructs an http.Request for the ListTokens method
 func NewListTokensRequest(server string) (*http.Request, error) {
 	var err error
@@ -4095,6 +4330,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /session (the `SignIn` operationId).
 	SignInWithResponse(ctx context.Context, body SignInJSONRequestBody, reqEditors ...RequestEditorFn) (*SignInResponse, error)
+
+	// ListSitesWithResponse Sites, by id. A site is the devices with the same label site, else with the same site in their configuration, else behind one public address.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /sites (the `ListSites` operationId).
+	ListSitesWithResponse(ctx context.Context, params *ListSitesParams, reqEditors ...RequestEditorFn) (*ListSitesResponse, error)
+
+	// GetSiteWithResponse One site with its devices, and where the bytes of their updates came from.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /sites/{id} (the `GetSite` operationId).
+	GetSiteWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetSiteResponse, error)
 
 	// ListTokensWithResponse Enrolment and operator tokens, without their secrets.
 	//
@@ -5539,6 +5788,102 @@ func (r SignInResponse) ContentType() string {
 	return ""
 }
 
+type ListSitesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SiteList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListSitesResponse) GetJSON200() *SiteList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListSitesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListSitesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListSitesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListSitesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListSitesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetSiteResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SiteDetail
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSiteResponse) GetJSON200() *SiteDetail {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetSiteResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSiteResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSiteResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSiteResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSiteResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListTokensResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6354,6 +6699,32 @@ func (c *ClientWithResponses) SignInWithResponse(ctx context.Context, body SignI
 		return nil, err
 	}
 	return ParseSignInResponse(rsp)
+}
+
+// ListSitesWithResponse Sites, by id. A site is the devices with the same label site, else with the same site in their configuration, else behind one public address.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /sites (the `ListSites` operationId).
+func (c *ClientWithResponses) ListSitesWithResponse(ctx context.Context, params *ListSitesParams, reqEditors ...RequestEditorFn) (*ListSitesResponse, error) {
+	rsp, err := c.ListSites(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListSitesResponse(rsp)
+}
+
+// GetSiteWithResponse One site with its devices, and where the bytes of their updates came from.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /sites/{id} (the `GetSite` operationId).
+func (c *ClientWithResponses) GetSiteWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetSiteResponse, error) {
+	rsp, err := c.GetSite(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSiteResponse(rsp)
 }
 
 // ListTokensWithResponse Enrolment and operator tokens, without their secrets.
@@ -7432,6 +7803,72 @@ func ParseSignInResponse(rsp *http.Response) (*SignInResponse, error) {
 			headers.SetCookie = &value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListSitesResponse parses an HTTP response from a ListSitesWithResponse call
+func ParseListSitesResponse(rsp *http.Response) (*ListSitesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListSitesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SiteList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetSiteResponse parses an HTTP response from a GetSiteWithResponse call
+func ParseGetSiteResponse(rsp *http.Response) (*GetSiteResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSiteResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SiteDetail
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil

@@ -54,7 +54,7 @@ Exit codes: 0 done, 1 failed, 2 wrong command line, 3 no such thing, 4 contradic
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	c.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "`FORMAT` of data: table or json")
 	c.PersistentFlags().StringVar(&a.server, "server", "", "`URL` of the operator plane")
-	c.AddCommand(a.login(), a.logout(), a.whoami(), a.keys(), a.product(), a.release(), a.rollout(), a.device(), a.group(),
+	c.AddCommand(a.login(), a.logout(), a.whoami(), a.keys(), a.product(), a.release(), a.rollout(), a.device(), a.site(), a.group(),
 		a.token(), a.audit())
 	strict(c)
 	return c

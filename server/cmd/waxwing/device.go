@@ -33,11 +33,7 @@ func (a *app) device() *cobra.Command {
 			return a.print(devices, func(w io.Writer) {
 				row(w, "ID", "HARDWARE", "VERSION", "PHASE", "ONLINE", "LAST SEEN", "ADMISSION", "GROUPS", "LABELS")
 				for _, d := range devices {
-					online := "no"
-					if d.Online {
-						online = "yes"
-					}
-					row(w, d.Id, d.Hardware, dash(value(d.Running.Version)), d.Phase, online, when(value(d.LastSeen)), d.Admission,
+					row(w, d.Id, d.Hardware, dash(value(d.Running.Version)), d.Phase, yes(d.Online), when(value(d.LastSeen)), d.Admission,
 						dash(strings.Join(d.Groups, ",")), labels(d.Labels))
 				}
 			})
@@ -100,6 +96,10 @@ func (a *app) printDevice(d client.Device, err error) error {
 		row(w, "groups", dash(strings.Join(d.Groups, ",")))
 		row(w, "labels", labels(d.Labels))
 		row(w, "address", dash(value(d.Address)))
+		row(w, "site", dash(value(d.Site)))
+		if lost := value(d.IsolatedFrom); len(lost) > 0 {
+			row(w, "isolated", fmt.Sprintf("from %s, whose bytes came from the server", strings.Join(lost, ", ")))
+		}
 		row(w, "agent", dash(value(d.Agent)))
 		if u := d.Update; u != nil {
 			row(w, "update", fmt.Sprintf("%s %s: %s %s %s", u.Product, u.Version, u.Phase, value(u.Reason), value(u.Detail)))

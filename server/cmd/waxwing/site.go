@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/waxwing-ota/waxwing/server/api/client"
+)
+
+func (a *app) site() *cobra.Command {
+	c := &cobra.Command{Use: "site", Short: "Sites: devices that share an uplink"}
+	list := &cobra.Command{
+		Use: "list", Short: "Show sites, and where the bytes of their updates came from", Args: cobra.NoArgs,
+		Long: `Show sites. A site is the devices with the same label site, else those whose configuration names the same site, else those
+that the server sees behind one public address.`,
+		RunE: a.with(func(ctx context.Context, api *client.Client, _ []string) error {
+			most := 200
+			sites, err := all(func(token *string) ([]client.Site, *string, error) {
+				list, err := call[client.SiteList](api.ListSites(ctx, &client.ListSitesParams{PageSize: &most, PageToken: token}))
+				return list.Items, list.NextPageToken, err
+			})
+			if err != nil {
+				return err
+			}
+			return a.print(sites, func(w io.Writer) {
+				row(w, "ID", "NAME", "DEVICES", "ONLINE", "SHARING", "ISOLATED", "FROM SERVER", "FROM NEIGHBOURS")
+				for _, s := range sites {
+					row(w, s.Id, s.Name, s.Devices, s.Online, s.Sharing, s.Isolated, size(s.Bytes.Origin), size(s.Bytes.Peers))
+				}
+			})
+		}),
+	}
+	show := &cobra.Command{
+		Use: "show ID", Short: "Show a site and its devices", Args: cobra.ExactArgs(1),
+		RunE: a.with(func(ctx context.Context, api *client.Client, args []string) error {
+			d, err := call[client.SiteDetail](api.GetSite(ctx, args[0]))
+			if err != nil {
+				return err
+			}
+			return a.print(d, func(w io.Writer) { siteDetail(w, d) })
+		}),
+	}
+	c.AddCommand(list, show)
+	return c
+}
+
+func siteDetail(w io.Writer, d client.SiteDetail) {
+	s := d.Site
+	row(w, "id", s.Id)
+	row(w, "name", s.Name)
+	row(w, "devices", fmt.Sprintf("%d, %d online, %d sharing, %d isolated", s.Devices, s.Online, s.Sharing, s.Isolated))
+	row(w, "bytes", fmt.Sprintf("%s from the server, %s from neighbours", size(s.Bytes.Origin), size(s.Bytes.Peers)))
+	row(w)
+	row(w, "DEVICE", "VERSION", "PHASE", "ONLINE", "SHARING", "LINK", "NEIGHBOURS", "FROM SERVER", "FROM NEIGHBOURS", "ISOLATED FROM")
+	for _, v := range d.Devices {
+		b := value(v.Bytes)
+		row(w, v.Id, dash(value(v.Version)), v.Phase, yes(v.Online), yes(v.Sharing), dash(string(value(v.Link))), value(v.Neighbors),
+			size(b.Origin), size(b.Peers), dash(strings.Join(value(v.IsolatedFrom), ",")))
+	}
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
