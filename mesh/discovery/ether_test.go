@@ -14,11 +14,10 @@ import (
 
 // ether is a link without a kernel, for virtual time.
 type ether struct {
-	mu     sync.Mutex
-	all    []*mouth
-	sent   map[int]int // bytes, by device
-	pass   func(from, to int, f family) bool
-	closed bool
+	mu   sync.Mutex
+	all  []*mouth
+	sent map[int]int // bytes, by device
+	pass func(from, to int, f family) bool
 }
 
 type mouth struct {

@@ -108,13 +108,14 @@ func (l *link) heard(now time.Time, f family, all bool) {
 	}
 }
 
-// look asks soon who is here, unless that was asked within a time.
+// look asks soon who is here, but not within a time since that was asked.
 func (l *link) look(now time.Time, within time.Duration) {
-	if l.urgent || now.Sub(l.since) < within {
-		return
+	at := now.Add(jitter())
+	if next := l.since.Add(within); at.Before(next) {
+		at = next
 	}
 	l.urgent = true
-	if at := now.Add(jitter()); at.Before(l.ask) {
+	if at.Before(l.ask) {
 		l.ask = at
 	}
 }

@@ -80,8 +80,11 @@ func TestMessages(t *testing.T) {
 		"question by who knows":  {known(self), message{question: true, known: []string{self}}, true},
 		"question by who lacks":  {known("00000000000000cc"), message{question: true, asks: true, known: []string{"00000000000000cc"}}, true},
 		"question naming others": {known(many...), message{question: true, asks: true, known: many[:maxKnown]}, true},
-		"capitals": {edited(known(), func(m *dns.Msg) { m.Question[0].Name = "_waxwing._tcp.LOCAL." }),
-			message{question: true, asks: true}, true},
+		"capitals": {
+			edited(known(), func(m *dns.Msg) { m.Question[0].Name = "_waxwing._tcp.LOCAL." }),
+			message{question: true, asks: true},
+			true,
+		},
 		"wants unicast": {edited(known(), func(m *dns.Msg) { m.Question[0].Qclass |= wantUnicast }), message{question: true, asks: true}, true},
 		"for the instance": {edited(known(), func(m *dns.Msg) {
 			m.Question[0] = dns.Question{Name: self + "." + serviceName, Qtype: dns.TypeSRV, Qclass: dns.ClassINET}

@@ -3,45 +3,49 @@ package discovery_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/waxwing-ota/waxwing/mesh/discovery"
 )
 
-const (
-	ports   = 42000 // and up: of the devices
-	devices = 3
-)
+// ports and up: where the devices answer.
+const ports = 42000
 
-// TestNamespacesFindEachOther puts devices into network namespaces of their own that a bridge in yet another one joins,
-// and names no interfaces to them. The namespaces have no names and hold nothing of the host's: they are gone with the
-// processes in them, however those end.
-func TestNamespacesFindEachOther(t *testing.T) {
+// TestNamespaces puts devices into network namespaces of their own that a bridge in yet another one joins, and names no
+// interfaces to them. The namespaces have no names and hold nothing of the host's: they are gone with the processes in
+// them, however those end.
+func TestNamespaces(t *testing.T) {
 	if os.Getuid() != 0 {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("network namespaces need root")
 		}
 		t.Skip("network namespaces need root")
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 40*time.Second)
-	defer stop()
-	hub := apart(ctx, "hub")
-	out, err := hub.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	for name := range stories() {
+		t.Run(name, func(t *testing.T) {
+			ctx, stop := context.WithTimeout(t.Context(), 90*time.Second)
+			defer stop()
+			out, err := apart(ctx, "hub "+name).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			t.Logf("%s", out)
+		})
 	}
 }
 
@@ -56,104 +60,265 @@ func apart(ctx context.Context, role string) *exec.Cmd {
 
 // play is what this binary does in a role.
 func play(role string) error {
-	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), 80*time.Second)
 	defer stop()
-	if role == "hub" {
-		return hub(ctx)
+	ctx, done := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer done()
+	kind, name, _ := strings.Cut(role, " ")
+	switch kind {
+	case "hub":
+		return hub(ctx, name)
+	case "flood":
+		return flood(ctx)
 	}
-	n, err := strconv.Atoi(role)
+	n, err := strconv.Atoi(name)
 	if err != nil {
 		return err
 	}
 	return device(ctx, n)
 }
 
-// hub is the switch of a site: it plugs in the devices and waits until all have seen all.
-func hub(ctx context.Context) error {
-	if err := ip("link add br0 type bridge", "link set br0 up"); err != nil {
-		return err
-	}
-	ctx, unplug := context.WithCancel(ctx)
-	defer unplug()
-	all, ctx := errgroup.WithContext(ctx)
-	seen := make(chan string, devices)
-	for n := range devices {
-		cmd := apart(ctx, strconv.Itoa(n))
-		cmd.Stderr = os.Stderr
-		plug, err := cmd.StdinPipe()
-		if err != nil {
-			return err
-		}
-		said, err := cmd.StdoutPipe()
-		if err != nil {
-			return err
-		}
-		if err := cmd.Start(); err != nil {
-			return err
-		}
-		if err := ip(
-			fmt.Sprintf("link add v%d type veth peer name eth0 netns %d", n, cmd.Process.Pid),
-			fmt.Sprintf("link set v%d master br0 up", n),
-		); err != nil {
-			return err
-		}
-		if _, err := io.WriteString(plug, "the cable is in\n"); err != nil {
-			return err
-		}
-		all.Go(func() error {
-			for lines := bufio.NewScanner(said); lines.Scan(); {
-				seen <- lines.Text()
-			}
-			if err := cmd.Wait(); ctx.Err() == nil { // otherwise it was killed because everybody has seen everybody
-				return fmt.Errorf("device %d ended: %w", n, err)
-			}
-			return nil
-		})
-	}
-	for range devices {
-		select {
-		case <-seen:
-		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("not every device has seen the others: %w", ctx.Err()), all.Wait())
-		}
-	}
-	unplug()
-	return all.Wait()
+// site is what the hub sees of its devices.
+type site struct {
+	ctx     context.Context //nolint:containedctx // of the whole process
+	devices []*plugged
+	news    chan report
 }
 
-// device says one line when it has seen all others, and stays so that they can see it.
-func device(ctx context.Context, n int) error {
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+// plugged is a device as a process of its own.
+type plugged struct {
+	n     int
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	sees  []netip.AddrPort
+	stats stats
+}
+
+// report is a line that a device says.
+type report struct {
+	N     int
+	Sees  []netip.AddrPort
+	Done  bool // with a command
+	Stats stats
+}
+
+// stats are what a device costs its machine.
+type stats struct {
+	PeakKB int
+	CPU    time.Duration
+	Wall   time.Duration
+}
+
+func hub(ctx context.Context, story string) error {
+	if err := ip("link set lo up", "link add br0 type bridge", "link set br0 up"); err != nil {
 		return err
 	}
-	// More interfaces that are down, as devices have: they must not disturb.
-	if err := ip("link set lo up", fmt.Sprintf("addr add 10.77.0.%d/24 dev eth0", n+1), "link set eth0 up",
-		"link add eth1 type veth peer name eth2"); err != nil {
-		return err
+	s := &site{ctx: ctx, news: make(chan report)}
+	err := stories()[story](s)
+	for _, d := range s.devices {
+		_ = d.cmd.Process.Kill()
 	}
-	if n > 0 { // the first one's site has no way out
-		if err := ip("route add default via 10.77.0.254"); err != nil {
+	return err
+}
+
+// start starts a device; commands of iproute2 follow, and when it is to begin.
+func (s *site) start(role string) (*plugged, error) {
+	d := &plugged{n: len(s.devices)}
+	d.cmd = apart(s.ctx, fmt.Sprint(role, " ", d.n))
+	d.cmd.Stderr = os.Stderr
+	var err error
+	if d.stdin, err = d.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	said, err := d.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := d.cmd.Start(); err != nil {
+		return nil, err
+	}
+	s.devices = append(s.devices, d)
+	go func() {
+		for lines := json.NewDecoder(said); ; {
+			var r report
+			if lines.Decode(&r) != nil {
+				return
+			}
+			select {
+			case s.news <- r:
+			case <-s.ctx.Done():
+				return
+			}
+		}
+	}()
+	return d, nil
+}
+
+// plug connects a device by a cable with an end named eth0.
+func (s *site) plug(d *plugged) error {
+	return ip(
+		fmt.Sprintf("link add v%d type veth peer name eth0 netns %d", d.n, d.cmd.Process.Pid),
+		fmt.Sprintf("link set v%d master br0 up", d.n),
+	)
+}
+
+// do lets a device do things in its namespace.
+func (s *site) do(d *plugged, commands ...string) error {
+	for _, c := range commands {
+		if _, err := fmt.Fprintln(d.stdin, c); err != nil {
+			return err
+		}
+		if err := s.until("device "+strconv.Itoa(d.n)+" does "+c, func(r report) bool { return r.N == d.n && r.Done }); err != nil {
 			return err
 		}
 	}
-	told := false
-	return discovery.Run(ctx, discovery.Options{
-		Fleet: "namespaces", Port: ports + n, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-	}, func(all []netip.AddrPort) {
-		others := 0
-		for o := range devices {
-			want := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 77, 0, byte(o + 1)}), uint16(ports+o))
-			for _, at := range all {
-				if at == want && o != n {
-					others++
-				}
+	return nil
+}
+
+// until waits for news that fulfil something.
+func (s *site) until(what string, holds func(report) bool) error {
+	for {
+		select {
+		case r := <-s.news:
+			d := s.devices[r.N]
+			switch {
+			case r.Stats != stats{}:
+				d.stats = r.Stats
+			case !r.Done:
+				d.sees = r.Sees
+			}
+			if holds(r) {
+				return nil
+			}
+		case <-s.ctx.Done():
+			all := ""
+			for _, d := range s.devices {
+				all += fmt.Sprintf("\ndevice %d sees %v", d.n, d.sees)
+			}
+			return errors.New("in vain: " + what + all)
+		}
+	}
+}
+
+// see waits until some devices see exactly these addresses of others; what answers a call there is checked by them.
+func (s *site) see(want map[*plugged][]string) error {
+	holds := func(report) bool {
+		for d, all := range want {
+			slices.Sort(all)
+			var got []string
+			for _, at := range d.sees {
+				got = append(got, at.String())
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, all) {
+				return false
 			}
 		}
-		if others == devices-1 && !told {
-			told = true
-			fmt.Println(n, "sees", all)
+		return true
+	}
+	if holds(report{}) {
+		return nil
+	}
+	return s.until(fmt.Sprint("to see ", want), holds)
+}
+
+// device does what it is told, line by line.
+func device(ctx context.Context, n int) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+strconv.Itoa(ports+n))
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
 		}
+	}()
+	out := make(chan report)
+	go func() {
+		for e := json.NewEncoder(os.Stdout); ; {
+			_ = e.Encode(<-out)
+		}
+	}()
+	ctx, leave := context.WithCancel(ctx)
+	defer leave()
+	began := time.Now()
+	ended, ask := make(chan error, 1), make(chan struct{}, 1)
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); out <- (report{N: n, Done: true}) {
+		command, rest, _ := strings.Cut(lines.Text(), " ")
+		switch command {
+		case "begin":
+			go func() { ended <- look(ctx, n, ask, out) }()
+		case "ask":
+			ask <- struct{}{}
+		case "leave":
+			leave()
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				return err
+			}
+		case "sysctl":
+			path, value, _ := strings.Cut(rest, "=")
+			if err := os.WriteFile("/proc/sys/"+path, []byte(value), 0o600); err != nil {
+				return err
+			}
+		case "stats":
+			out <- report{N: n, Stats: cost(time.Since(began))}
+		default:
+			if err := ip(lines.Text()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// look reports whom it finds and can call.
+func look(ctx context.Context, n int, ask <-chan struct{}, out chan<- report) error {
+	found := make(chan []netip.AddrPort, 1)
+	judged := make(chan discovery.Verdict, 512)
+	go func() {
+		good := map[netip.AddrPort]bool{}
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case all := <-found:
+				var sees []netip.AddrPort
+				for _, at := range all {
+					if !good[at] {
+						c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", at.String())
+						if good[at] = err == nil; err == nil {
+							c.Close()
+						}
+						judged <- discovery.Verdict{At: at, Good: err == nil}
+					}
+					if good[at] {
+						sees = append(sees, at)
+					}
+				}
+				out <- report{N: n, Sees: sees}
+			}
+		}
+	}()
+	return discovery.Run(ctx, discovery.Options{
+		Fleet: "namespaces", Port: ports + n, Judged: judged, Look: ask, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}, func(all []netip.AddrPort) {
+		select {
+		case <-found:
+		default:
+		}
+		found <- all
 	})
+}
+
+// cost is what this process has cost so far.
+func cost(wall time.Duration) stats {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // never fails
+	return stats{PeakKB: int(u.Maxrss), CPU: time.Duration(u.Utime.Nano() + u.Stime.Nano()), Wall: wall}
 }
 
 // ip runs commands of iproute2 in this process's namespace.
