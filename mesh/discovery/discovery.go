@@ -31,7 +31,7 @@
 //
 // Where a neighbour is, its packets tell: from an address of the link's own networks, straight from the link (hop limit 255),
 // to the group. So a device can announce nobody but itself. Of a flood, 5,000 packets a second are read, 50 of each address
-// decoded, 1,000 in all; the kernel drops the rest. 256 neighbours are remembered; when there are more, strangers go, those
+// decoded, 300 in all; the kernel drops the rest. 256 neighbours are remembered; when there are more, strangers go, those
 // first who claim many ports at one address, and never one that the caller has judged good. Strangers are shown 32 at a time
 // when the caller judges them. A false goodbye does nothing, or is answered by whom it concerns.
 package discovery

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/waxwing-ota/waxwing/mesh/discovery"
 )
 
@@ -28,7 +30,8 @@ func TestMain(m *testing.M) {
 	}
 	port, err := strconv.Atoi(os.Getenv("WAXWING_TEST_PORT"))
 	if err != nil {
-		os.Exit(m.Run())
+		goleak.VerifyTestMain(m)
+		return
 	}
 	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
 	defer stop()

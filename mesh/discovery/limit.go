@@ -7,7 +7,7 @@ import (
 
 const (
 	readRate, readBurst     = 5000, 1000 // packets a second on one socket; more wait in the kernel, and it drops them
-	parseRate, parseBurst   = 1000, 500  // that concern this service
+	parseRate, parseBurst   = 300, 1000  // that concern this service
 	sourceRate, sourceBurst = 50, 100    // of one address
 	maxSources              = 256
 )
@@ -38,20 +38,17 @@ type sources struct {
 }
 
 func (s *sources) allow(now time.Time, from netip.Addr, shared bool) bool {
-	if !shared { // as the loopback's address is
-		b := s.each[from]
-		if b == nil {
-			if len(s.each) >= maxSources {
-				s.evict()
-			}
-			b = &bucket{}
-			s.each[from] = b
+	if b := s.each[from]; b != nil && !b.allow(now, sourceRate, sourceBurst) {
+		return false // and others may have what is left
+	} else if !s.all.allow(now, parseRate, parseBurst) {
+		return false
+	} else if b == nil && !shared { // as the loopback's address is
+		if len(s.each) >= maxSources {
+			s.evict()
 		}
-		if !b.allow(now, sourceRate, sourceBurst) {
-			return false
-		}
+		s.each[from] = &bucket{used: 1, at: now}
 	}
-	return s.all.allow(now, parseRate, parseBurst)
+	return true
 }
 
 func (s *sources) evict() {

@@ -38,6 +38,7 @@ func TestNamespaces(t *testing.T) {
 	}
 	for name := range stories() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they mostly wait
 			ctx, stop := context.WithTimeout(t.Context(), 90*time.Second)
 			defer stop()
 			out, err := apart(ctx, "hub "+name).CombinedOutput()

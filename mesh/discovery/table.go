@@ -192,7 +192,7 @@ func (t *table) show(now time.Time) []netip.AddrPort {
 	var good, strange []*neighbor
 	for _, n := range t.all {
 		switch {
-		case now.Before(n.hidden), n.silent > 0 && !n.shown, n.at.Addr().Is6() && on4[device{n.link, n.instance}]:
+		case now.Before(n.hidden), n.silent > 0 && !n.shown && !n.good, n.at.Addr().Is6() && on4[device{n.link, n.instance}]:
 			n.shown = false
 		case n.good:
 			good = append(good, n)
