@@ -60,6 +60,7 @@ func (m *Mesh) follow(ctx context.Context, f *fetch, id string, at netip.AddrPor
 		}
 		if failures++; err == nil || errors.Is(err, exchange.ErrNotTrading) {
 			failures = 0
+			m.intro.hears(id)
 		}
 		if failures == lastFailure {
 			m.judge(ctx, at, false)

@@ -22,7 +22,8 @@ const (
 	greetAtOnce     = 8   // that were introduced
 	firstIntroAgain = 5 * time.Second
 	lastIntroAgain  = 6 * time.Hour // an address that never answers costs next to nothing
-	reachTime       = 3 * time.Second
+	reachTime       = 5 * time.Second
+	heardLately     = 10 * time.Second
 )
 
 // ErrHeld is what an error of [Origin] matches when another device of the site has the chunks or fetches them now, and this
@@ -34,8 +35,19 @@ var ErrHeld = errors.New("another device of the site has it, or fetches it")
 type introductions struct {
 	mu     sync.Mutex
 	listed []netip.AddrPort
-	wake   chan struct{}  // buffer of one
-	listen netip.AddrPort // of the exchange; invalid: not yet
+	wake   chan struct{}        // buffer of one
+	listen netip.AddrPort       // of the exchange; invalid: not yet
+	heard  map[string]time.Time // device → when it last answered anything
+}
+
+// hears notes that a device has answered.
+func (i *introductions) hears(device string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.heard) >= maxIntroduced {
+		clear(i.heard)
+	}
+	i.heard[device] = time.Now()
 }
 
 // Introduce names addresses at which neighbours may be found, in place of those named before. They are greeted, and who
@@ -95,8 +107,15 @@ func (m *Mesh) Addresses() []netip.AddrPort {
 	return out[:min(len(out), maxAddresses)]
 }
 
-// Reaches greets a device at addresses, and where it is known, and reports whether it answers now.
+// Reaches greets a device at addresses, and where it is known, and reports whether it answers now. One that has answered
+// something else a moment ago is not bothered: it may be busy.
 func (m *Mesh) Reaches(ctx context.Context, device string, at []netip.AddrPort) bool {
+	m.intro.mu.Lock()
+	heard, ok := m.intro.heard[device]
+	m.intro.mu.Unlock()
+	if ok && time.Since(heard) < heardLately {
+		return true
+	}
 	ctx, enough := context.WithTimeout(ctx, reachTime)
 	defer enough()
 	try := slices.Clone(at[:min(len(at), maxAddresses)])
@@ -111,6 +130,7 @@ func (m *Mesh) Reaches(ctx context.Context, device string, at []netip.AddrPort) 
 	for _, a := range try {
 		g.Go(func() error {
 			if id, err := m.client.Hello(ctx, a, m.port()); err == nil && id == device {
+				m.intro.hears(id)
 				found <- struct{}{}
 				enough()
 			}

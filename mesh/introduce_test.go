@@ -79,11 +79,11 @@ func TestReaches(t *testing.T) {
 		at     []netip.AddrPort
 		want   bool
 	}{
-		{"d-b", at, true},
-		{"d-b", append([]netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}, at...), true},
-		{"d-c", at, false}, // somebody else answers
 		{"d-b", []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}, false},
 		{"d-b", nil, false},
+		{"d-c", at, false}, // somebody else answers
+		{"d-b", append([]netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}, at...), true},
+		{"d-b", nil, true}, // it has answered a moment ago
 	} {
 		if got := a.Reaches(t.Context(), o.device, o.at); got != o.want {
 			t.Errorf("%s at %v: %v", o.device, o.at, got)

@@ -102,7 +102,7 @@ func New(o Options) (*Mesh, error) {
 		o: o, client: exchange.NewClient(o.Device, config), met: make(chan netip.AddrPort, 16),
 		judged: make(chan discovery.Verdict, 16), look: make(chan struct{}, 1),
 		neighbors: map[netip.AddrPort]string{}, changed: make(chan struct{}), stopLast: func() {},
-		intro: introductions{wake: make(chan struct{}, 1)},
+		intro: introductions{wake: make(chan struct{}, 1), heard: map[string]time.Time{}},
 	}
 	m.server = exchange.NewServer(exchange.Options{TLS: config, Objects: o.Objects, Met: func(at netip.AddrPort) {
 		select {

@@ -33,6 +33,6 @@
 //
 // A lease never blocks. It is in memory only and bounded in number; it ends when the holder is no longer online, stands
 // still, or some minutes after the bytes went out. Who cannot reach the holder says so ([protocol.HeaderIsolated]) and is served, then and
-// for some minutes; who has waited in vain is served too. A holder that two devices cannot reach loses its leases. Where
+// for some minutes; who has waited in vain is served too, and after several waits with all that the holder has. A holder that two devices cannot reach loses its leases. Where
 // several islands of one site cannot reach each other, each has a holder of its own.
 package site

@@ -23,6 +23,7 @@ const (
 	maxWaiting = 64      // devices that wait for one hold
 	maxExcused = 1 << 15
 	given      = 2 // devices that cannot reach a holder, until it is taken for gone
+	inVain     = 4 // waits of a device for a holder, until it is excused from all that it holds
 )
 
 // ErrHeld says that another device of the site holds what was asked for.
@@ -72,6 +73,7 @@ type leases struct {
 	era     map[string]uint64     // holder → how often it has lost all that it held
 	excused map[pair]time.Time    // until when
 	missed  map[string]map[string]time.Time
+	waited  map[pair]int // in vain
 }
 
 // held is a lease: whoever of a site fetches some bytes or has them.
@@ -92,7 +94,7 @@ type hold struct {
 func newLeases() *leases {
 	return &leases{
 		by: map[key]*list.Element{}, order: list.New(), count: map[string]int{}, era: map[string]uint64{},
-		excused: map[pair]time.Time{}, missed: map[string]map[string]time.Time{},
+		excused: map[pair]time.Time{}, missed: map[string]map[string]time.Time{}, waited: map[pair]int{},
 	}
 }
 
@@ -177,7 +179,8 @@ func (l *leases) fresh(o *hold, now time.Time) bool {
 	return now.Sub(o.at) < movingFor
 }
 
-// patient reports whether a device has waited for another long enough, and lets it off for a while then.
+// patient reports whether a device has waited for another long enough. The bytes are then its own affair; all that the other
+// one holds is only after several waits, as a LAN may be slow for a while.
 func (l *leases) patient(o *hold, device string, now time.Time) bool {
 	since, waits := o.waiting[device]
 	if !waits {
@@ -197,7 +200,14 @@ func (l *leases) patient(o *hold, device string, now time.Time) bool {
 	if now.Sub(since) < most {
 		return false
 	}
-	l.excuse(pair{device, o.device}, now)
+	if len(l.waited) >= maxExcused {
+		clear(l.waited)
+	}
+	p := pair{device, o.device}
+	if l.waited[p]++; l.waited[p] >= inVain {
+		delete(l.waited, p)
+		l.excuse(p, now)
+	}
 	return true
 }
 

@@ -152,11 +152,22 @@ func TestPatienceEnds(t *testing.T) {
 	a.Moved(s.now)
 	s.granted("b", "1")
 	s.granted("a", "2").End(true, s.now)
-	s.granted("b", "2") // not once more
-	s.granted("a", "3").End(true, s.now)
+	s.refused("b", "2", "a")
+	s.refused("c", "2", "a")
+	s.pass(waitHeld)
+	s.granted("c", "2")
+	for _, path := range []string{"3", "4", "5", "6"} {
+		s.granted("a", path).End(true, s.now)
+	}
 	s.refused("c", "3", "a")
+	s.refused("c", "4", "a")
+	s.refused("c", "5", "a")
 	s.pass(waitHeld)
 	s.granted("c", "3")
+	s.granted("c", "4")
+	s.refused("c", "6", "a") // it may be slow
+	s.granted("c", "5")
+	s.granted("c", "6") // it does not give
 }
 
 // However devices ask, come and go, the number of leases is bounded and nobody is held up for longer than a minute.
