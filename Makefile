@@ -51,7 +51,8 @@ bench: ## benchmarks, then updates of real images side by side with other tools 
 
 bench-site: ## what a rollout costs a site, as root (N=20 RATE=20mbit SCENARIO=together RUNS=3 BYTES=16777216 SPREAD=60s)
 	@[ "$$(id -u)" = 0 ] || { echo "a site is made of network namespaces, and those need root: sudo make bench-site" >&2; exit 1; }
-	cross/deps.sh ip tc nft $(if $(findstring all,$(SCENARIO))$(findstring bittorrent,$(SCENARIO)),aria2c nginx)
+	cross/deps.sh ip tc
+	-cross/deps.sh nft $(if $(findstring all,$(SCENARIO))$(findstring bittorrent,$(SCENARIO)),aria2c nginx)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/ ./server/cmd/waxwing-server ./server/cmd/waxwing
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -tags nethttpomithttp2 -o bin/ ./agent/cmd/waxwing-agent
 	CGO_ENABLED=0 $(GO) build -o bin/ ./examples/site/cmd/bench-site ./examples/site/cmd/hostile

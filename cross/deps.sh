@@ -18,7 +18,8 @@ mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
 if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
   echo "installing: ${missing[*]}" >&2
   apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  # In this runlevel what is installed is not started.
+  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 else
   echo "these packages are needed; install them first: ${missing[*]}" >&2
   [[ ${CI:-} != true ]]

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	network "github.com/waxwing-ota/waxwing/mesh/meshtest/site"
 )
 
@@ -76,6 +78,9 @@ func stopAll(all []*program) error {
 	return errors.Join(errs...)
 }
 
+// memory is where files lie in memory on most systems.
+const memory = "/dev/shm"
+
 // folder is a folder that is removed when this process ends, however it does: a shell in a session of its own waits for
 // the other end of its pipe to be closed, which the kernel does at the latest.
 type folder struct {
@@ -84,11 +89,11 @@ type folder struct {
 	cmd  *exec.Cmd
 }
 
-func newFolder(in string) (*folder, error) {
-	if in == "" {
-		if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-			in = "/dev/shm"
-		}
+// newFolder makes a folder in another one; empty: in memory, if so many bytes fit there, else where temporary files go.
+func newFolder(in string, need int64) (*folder, error) {
+	var shm unix.Statfs_t
+	if in == "" && unix.Statfs(memory, &shm) == nil && int64(shm.Bavail)*shm.Bsize >= need {
+		in = memory
 	}
 	path, err := os.MkdirTemp(in, "waxwing-site-")
 	if err != nil {

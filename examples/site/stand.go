@@ -43,7 +43,7 @@ func newStand(ctx context.Context, o Options, s Scenario, n int) (*stand, error)
 }
 
 func (st *stand) build(ctx context.Context, n int) (err error) {
-	if st.folder, err = newFolder(st.o.Dir); err != nil {
+	if st.folder, err = newFolder(st.o.Dir, st.o.room(n)); err != nil {
 		return err
 	}
 	if st.site, err = network.New(ctx, st.s.network(st.o.Rate, st.o.NAT)); err != nil {
@@ -82,6 +82,9 @@ func (st *stand) build(ctx context.Context, n int) (err error) {
 	}
 	return st.settle(ctx)
 }
+
+// room is what a run needs, in bytes: an image for each device and, more than once, for the server.
+func (o Options) room(n int) int64 { return int64(n+4)*(o.Bytes+4<<20) + 256<<20 }
 
 // plug adds the machines.
 func (st *stand) plug(ctx context.Context, n int) error {

@@ -30,7 +30,7 @@ func playTorrent(ctx context.Context, o Options, s Scenario, n int) (r *Run, err
 		}
 		err = errors.Join(err, st.close())
 	}()
-	if st.folder, err = newFolder(o.Dir); err != nil {
+	if st.folder, err = newFolder(o.Dir, o.room(n)); err != nil {
 		return nil, err
 	}
 	if st.site, err = network.New(ctx, s.network(o.Rate, o.NAT)); err != nil {
