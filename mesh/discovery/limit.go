@@ -14,8 +14,9 @@ const (
 
 // bucket lets so much through: rate a second in the long run, burst at once. The zero bucket is full.
 type bucket struct {
-	used float64
-	at   time.Time
+	used   float64
+	at     time.Time
+	denied int
 }
 
 func (b *bucket) allow(now time.Time, rate, burst float64) bool {
@@ -24,6 +25,7 @@ func (b *bucket) allow(now time.Time, rate, burst float64) bool {
 	}
 	b.at = now
 	if b.used+1 > burst {
+		b.denied++
 		return false
 	}
 	b.used++
@@ -48,6 +50,16 @@ func (s *sources) allow(now time.Time, from netip.Addr, shared bool) bool {
 		}
 		s.each[from] = &bucket{used: 1, at: now}
 	}
+	return true
+}
+
+// loud reports, once each time, that an address goes on saying too much.
+func (s *sources) loud(a netip.Addr) bool {
+	b := s.each[a]
+	if b == nil || b.denied < muteAfter {
+		return false
+	}
+	b.denied = 0
 	return true
 }
 

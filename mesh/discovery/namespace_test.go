@@ -105,9 +105,10 @@ type report struct {
 
 // stats are what a device costs its machine.
 type stats struct {
-	PeakKB int
-	CPU    time.Duration
-	Wall   time.Duration
+	PeakKB  int
+	CPU     time.Duration
+	Wall    time.Duration
+	Packets int // of a flood
 }
 
 func hub(ctx context.Context, story string) error {

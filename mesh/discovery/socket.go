@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,8 @@ type socket struct {
 	link    network
 	say     func([]byte) error
 	arrival func(oob []byte) (arrival, error)
+	mutes   mutes
+	muting  atomic.Bool
 	dropped atomic.Uint64 // packets that were not read, or read and not decoded, to bound the work
 }
 
@@ -59,6 +62,7 @@ func open(ctx context.Context, n network, f family) (_ voice, err error) {
 
 func (s *socket) join4() error {
 	p := ipv4.NewPacketConn(s.conn)
+	s.mutes = mutes{family: v4, attach: p.SetBPF, until: map[netip.Addr]time.Time{}}
 	to := &net.UDPAddr{IP: group(v4).AsSlice(), Port: port}
 	s.say = func(b []byte) error {
 		var errs []error
@@ -86,6 +90,7 @@ func (s *socket) join4() error {
 
 func (s *socket) join6() error {
 	p := ipv6.NewPacketConn(s.conn)
+	s.mutes = mutes{family: v6, attach: p.SetBPF, until: map[netip.Addr]time.Time{}}
 	to := netip.AddrPortFrom(group(v6).WithZone(s.link.Name), port)
 	s.say = func(b []byte) error {
 		_, err := s.conn.WriteToUDPAddrPort(b, to)
@@ -118,7 +123,12 @@ func firstError(steps ...func() error) error {
 
 func (s *socket) send(b []byte) error { return s.say(b) }
 
-func (s *socket) drops() uint64 { return s.dropped.Load() }
+func (s *socket) drops() uint64 {
+	if s.muting.Load() {
+		s.dropped.Add(1) // nobody counts what the kernel drops
+	}
+	return s.dropped.Load()
+}
 
 func (s *socket) close() { _ = s.conn.Close() }
 
@@ -129,12 +139,20 @@ func (s *socket) listen(ctx context.Context, c *codec, deliver func(netip.Addr, 
 	who := sources{each: map[netip.Addr]*bucket{}}
 	for ctx.Err() == nil {
 		now := time.Now()
+		if s.muting.Load() {
+			next := s.mutes.expire(now)
+			s.muting.Store(!next.IsZero())
+			_ = s.conn.SetReadDeadline(next) // or it is closed
+		}
 		if !reads.allow(now, readRate, readBurst) {
 			s.dropped.Add(1)
 			pause(ctx, readWait)
 			continue
 		}
 		n, oobn, _, from, err := s.conn.ReadMsgUDPAddrPort(buffer, oob)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
 		if err != nil {
 			pause(ctx, time.Second) // closed, or the link has a fault
 			continue
@@ -149,6 +167,10 @@ func (s *socket) listen(ctx context.Context, c *codec, deliver func(netip.Addr, 
 		addr := from.Addr().Unmap()
 		if !who.allow(now, addr, s.link.loopback()) {
 			s.dropped.Add(1)
+			if who.loud(addr) {
+				s.mutes.add(now, addr)
+				s.muting.Store(true)
+			}
 			continue
 		}
 		m, ok := c.decode(buffer[:n])

@@ -8,12 +8,13 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/mdns"
 	"github.com/miekg/dns"
 	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 )
 
 // stories are what happens to sites. A device's addresses end in its number + 1; so does that of its cable.
@@ -190,7 +191,7 @@ func partings(s *site) error {
 	return everybody(s, both, a, b)
 }
 
-// flooded: somebody speaks up ten thousand times a second, as very many devices, before the first and while others come.
+// flooded: somebody speaks up twenty thousand times a second, as very many devices, before the first and while others come.
 func flooded(s *site) error {
 	f, err := s.start("flood")
 	if err != nil {
@@ -206,39 +207,22 @@ func flooded(s *site) error {
 		return err
 	}
 	var all []*plugged
-	for range 3 {
+	for i := range 4 {
+		if i == 3 { // the last one comes when the others have stood it for a while
+			if err := s.until("much of the flood", func(r report) bool { return r.N == f.n && r.Stats.Packets >= 80_000 }); err != nil {
+				return err
+			}
+		}
 		d, err := begin(s, both)
 		if err != nil {
 			return err
 		}
 		all = append(all, d)
-	}
-	began := time.Now()
-	// Over which family does not matter: the flood is in IPv4 only.
-	if err := s.until("all to see each other", func(report) bool {
-		for _, d := range all {
-			seen := map[uint16]bool{}
-			for _, at := range d.sees {
-				seen[at.Port()] = true
-			}
-			for _, o := range all {
-				if o != d && !seen[uint16(ports+o.n)] {
-					return false
-				}
-			}
+		if err := s.until("all to see each other", func(report) bool { return acquainted(all) }); err != nil {
+			return err
 		}
-		return true
-	}); err != nil {
-		return err
 	}
-	fmt.Printf("they saw each other %.1f s after the last began\n", time.Since(began).Seconds())
-	if _, err := fmt.Fprintln(f.stdin, "how many"); err != nil {
-		return err
-	}
-	if err := s.until("the flood's size", func(r report) bool { return r.N == f.n && r.Stats.Wall > 0 }); err != nil {
-		return err
-	}
-	fmt.Printf("the flood: %.0f packets a second\n", float64(f.stats.PeakKB)/f.stats.Wall.Seconds())
+	fmt.Printf("the flood: %.0f packets a second\n", float64(f.stats.Packets)/f.stats.Wall.Seconds())
 	for _, d := range all {
 		if err := s.do(d, "stats"); err != nil {
 			return err
@@ -251,10 +235,30 @@ func flooded(s *site) error {
 	return nil
 }
 
-// flood announces another device with each packet, from one address, in bursts of a hundred.
+// acquainted reports whether all see each other, over IPv4 or IPv6.
+func acquainted(all []*plugged) bool {
+	for _, d := range all {
+		seen := map[uint16]bool{}
+		for _, at := range d.sees {
+			seen[at.Port()] = true
+		}
+		for _, o := range all {
+			if o != d && !seen[uint16(ports+o.n)] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// flood announces another device with each packet, 10,000 times a second over IPv4 and as often over IPv6.
 func flood(ctx context.Context) error {
 	line := make([]byte, 256)
 	if _, err := os.Stdin.Read(line); err != nil {
+		return err
+	}
+	// No waiting for whether somebody else has the address.
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/eth0/accept_dad", []byte("0"), 0o600); err != nil {
 		return err
 	}
 	if err := ip("link set lo up", "link set eth0 up", "addr add 10.77.0.200/24 dev eth0"); err != nil {
@@ -264,12 +268,24 @@ func flood(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c, err := new(net.ListenConfig).ListenPacket(ctx, "udp4", ":5353")
+	c4, err := new(net.ListenConfig).ListenPacket(ctx, "udp4", ":5353")
 	if err != nil {
 		return err
 	}
-	p := ipv4.NewPacketConn(c)
-	if err := errors.Join(p.SetMulticastInterface(eth0), p.SetMulticastTTL(255)); err != nil {
+	c6, err := new(net.ListenConfig).ListenPacket(ctx, "udp6", ":5353")
+	if err != nil {
+		return err
+	}
+	p4, p6 := ipv4.NewPacketConn(c4), ipv6.NewPacketConn(c6)
+	if err := errors.Join(p4.SetMulticastInterface(eth0), p4.SetMulticastTTL(255), p6.SetMulticastInterface(eth0), p6.SetMulticastHopLimit(255)); err != nil {
+		return err
+	}
+	send := func(n int, b []byte) error {
+		if n%2 == 0 {
+			_, err = p4.WriteTo(b, nil, &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353})
+		} else {
+			_, err = p6.WriteTo(b, nil, &net.UDPAddr{IP: net.ParseIP("ff02::fb"), Zone: "eth0", Port: 5353})
+		}
 		return err
 	}
 	var packets [][]byte
@@ -290,11 +306,6 @@ func flood(ctx context.Context) error {
 		packets = append(packets, b)
 	}
 	fmt.Println(`{"N":0,"Done":true}`)
-	asked := make(chan struct{})
-	go func() {
-		_, _ = os.Stdin.Read(line)
-		close(asked)
-	}()
 	began, sent := time.Now(), 0
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -302,15 +313,13 @@ func flood(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-asked:
-			fmt.Printf(`{"N":0,"Stats":{"PeakKB":%d,"Wall":%d}}`+"\n", sent, time.Since(began))
-			asked = nil
 		case <-tick.C:
-			for want := int(time.Since(began).Seconds() * 10_000); sent < want; sent++ {
-				if _, err := p.WriteTo(packets[sent%len(packets)], nil, &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353}); err != nil {
-					if !strings.Contains(err.Error(), "buffer") {
-						return err
-					}
+			for want := int(time.Since(began).Seconds() * 20_000); sent < want; sent++ {
+				if err := send(sent, packets[sent%len(packets)]); err != nil && !errors.Is(err, syscall.ENOBUFS) {
+					return err
+				}
+				if sent%10_000 == 0 {
+					fmt.Printf(`{"N":0,"Stats":{"Packets":%d,"Wall":%d}}`+"\n", sent, time.Since(began))
 				}
 			}
 		}

@@ -1,12 +1,14 @@
 package discovery
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
 	"time"
 
+	"golang.org/x/net/bpf"
 	"pgregory.net/rapid"
 )
 
@@ -169,6 +171,72 @@ func TestLimits(t *testing.T) {
 	}
 	if total > parseBurst+11*parseRate || len(s.each) > maxSources {
 		t.Errorf("let through: %d, from %d remembered", total, len(s.each))
+	}
+}
+
+// TestMutes runs the filter as the kernel does.
+func TestMutes(t *testing.T) {
+	for f, addresses := range [families][]string{
+		{"10.0.0.1", "10.0.0.2", "10.0.1.1", "192.168.0.1"},
+		{"fe80::1", "fe80::2", "fe80:0:1::1", "fe81::1", "fe80::1:0:0:1"},
+	} {
+		var attached []bpf.RawInstruction
+		m := mutes{family: family(f), until: map[netip.Addr]time.Time{}, attach: func(p []bpf.RawInstruction) error {
+			attached = p
+			return nil
+		}}
+		drops := func(a netip.Addr) bool {
+			program, ok := bpf.Disassemble(attached)
+			if !ok {
+				t.Fatal("an unknown instruction")
+			}
+			for i, p := range program {
+				if l, ok := p.(bpf.LoadAbsolute); ok {
+					l.Off -= networkHeader // where this machine has the packet begin
+					program[i] = l
+				}
+			}
+			vm, err := bpf.NewVM(program)
+			if err != nil {
+				t.Fatal(err)
+			}
+			header := make([]byte, 60)
+			copy(header[[]int{12, 8}[f]:], a.AsSlice())
+			n, err := vm.Run(header)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n == 0
+		}
+		now := time.Now()
+		var all []netip.Addr
+		for _, a := range addresses {
+			all = append(all, netip.MustParseAddr(a))
+		}
+		m.add(now, all[0])
+		m.add(now.Add(time.Second), all[2])
+		for step, want := range [][]int{{0, 2}, {2}, {}} {
+			next := m.expire(now.Add(time.Duration(step)*time.Second + time.Duration(min(step, 1))*(muteTime-time.Second)))
+			if next.IsZero() != (len(want) == 0) {
+				t.Errorf("next: %v", next)
+			}
+			for i, a := range all {
+				if got := drops(a); got != slices.Contains(want, i) {
+					t.Errorf("step %d: %s is dropped: %v", step, a, got)
+				}
+			}
+		}
+		for n := range 100 {
+			m.add(now, netip.AddrFrom4([4]byte{10, 0, 9, byte(n)}))
+		}
+		if len(m.until) > maxMuted {
+			t.Errorf("%d are muted", len(m.until))
+		}
+		m.attach = func([]bpf.RawInstruction) error { return errors.ErrUnsupported }
+		clear(m.until)
+		if m.add(now, all[0]); !m.expire(now).IsZero() {
+			t.Error("it believes in a filter that is not there")
+		}
 	}
 }
 
