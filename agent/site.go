@@ -28,6 +28,8 @@ type Vicinity interface {
 const (
 	soonestLook = 100 * time.Millisecond // for the addresses of this device
 	latestLook  = time.Minute
+	formerFor   = 10 * time.Minute
+	mostFormer  = 2 * protocol.MaxPeers
 	settled     = 2 * time.Minute  // after the start
 	sightEvery  = 15 * time.Minute // a change of the number of neighbours is told then, so that an idle device keeps quiet
 )
@@ -48,15 +50,22 @@ type site struct {
 	mu      sync.Mutex
 	local   []netip.AddrPort
 	hint    protocol.Site
+	former  map[string]former // device → that was named until a moment ago
 	holders map[string]*holder
 	waits   map[string]time.Time // file or range → since when it is left to others
+}
+
+// former is a device that the server names no longer. It is likely to be there still: a server that has just started names few.
+type former struct {
+	at    []netip.AddrPort
+	until time.Time
 }
 
 func newSite(a *Agent) *site {
 	s := &site{
 		origin: a.origin, config: a.Config, changed: a.look, now: a.Now, log: a.Log,
-		sight:   func() int { n, _ := a.neighbors.Sight(); return n },
-		holders: map[string]*holder{}, waits: map[string]time.Time{},
+		sight:  func() int { n, _ := a.neighbors.Sight(); return n },
+		former: map[string]former{}, holders: map[string]*holder{}, waits: map[string]time.Time{},
 		file: filepath.Join(a.Config.Path(stateDir), "isolated.json"),
 	}
 	s.load()
@@ -113,6 +122,16 @@ func (s *site) hear(b []byte) {
 	}
 	s.mu.Lock()
 	known := s.hint.Epoch == hint.Epoch && s.hint.Site == hint.Site
+	now := s.now()
+	maps.DeleteFunc(s.former, func(_ string, f former) bool { return now.After(f.until) })
+	for _, p := range s.hint.Peers {
+		if len(s.former) < mostFormer {
+			s.former[p.Device] = former{protocol.ParseAddresses(p.Addresses), now.Add(formerFor)}
+		}
+	}
+	for _, p := range hint.Peers {
+		delete(s.former, p.Device)
+	}
 	s.hint = *hint
 	s.mu.Unlock()
 	if !known {
@@ -143,6 +162,11 @@ func (s *site) introduce() {
 	}
 	for _, p := range s.hint.Peers {
 		add(protocol.ParseAddresses(p.Addresses))
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.former)) {
+		if f := s.former[id]; s.now().Before(f.until) {
+			add(f.at)
+		}
 	}
 	s.mu.Unlock()
 	s.near.Introduce(all)

@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -173,6 +175,52 @@ func TestIntroduced(t *testing.T) {
 			}
 		}
 		stop()
+	}
+}
+
+// Whom the server names no longer is greeted for a while yet.
+func TestFormerNeighbours(t *testing.T) {
+	v, now := newVillage("10.1.2.3:4000"), time.Now()
+	s := &site{
+		near: v, config: &Config{Device: "d-1"}, now: func() time.Time { return now }, log: slog.New(slog.DiscardHandler),
+		local: v.at, former: map[string]former{}, holders: map[string]*holder{}, waits: map[string]time.Time{},
+	}
+	hears := func(epoch int, peers ...int) {
+		t.Helper()
+		hint := protocol.Site{Schema: 1, Device: "d-1", Epoch: fmt.Sprint(epoch)}
+		for _, n := range peers {
+			hint.Peers = append(hint.Peers, protocol.Peer{Device: fmt.Sprint("d-", n), Addresses: []string{fmt.Sprintf("10.0.%d.%d:1", n>>8, n&255)}})
+		}
+		b, err := json.Marshal(hint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.introduced = nil
+		s.hear(b)
+	}
+	wants := func(at ...string) {
+		t.Helper()
+		if !slices.Equal(v.introduced, addrs(at...)) {
+			t.Errorf("introduced are %v", v.introduced)
+		}
+	}
+	hears(1, 2, 3)
+	wants("10.0.0.2:1", "10.0.0.3:1")
+	hears(1, 2, 3)
+	wants() // nothing new
+	hears(2, 4)
+	wants("10.0.0.4:1", "10.0.0.2:1", "10.0.0.3:1")
+	now = now.Add(formerFor - time.Second)
+	hears(3, 3)
+	wants("10.0.0.3:1", "10.0.0.2:1", "10.0.0.4:1")
+	now = now.Add(2 * time.Second)
+	hears(4, 3, 5)
+	wants("10.0.0.3:1", "10.0.0.5:1", "10.0.0.4:1")
+	for n := range 1000 { // a site whose devices come and go all the time
+		hears(10+n, 100+2*n, 101+2*n)
+	}
+	if len(s.former) > mostFormer {
+		t.Error(len(s.former))
 	}
 }
 

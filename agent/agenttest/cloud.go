@@ -219,7 +219,7 @@ func (c *Cloud) Gate(f func(path string)) {
 	c.mu.Unlock()
 }
 
-// Chunks returns how many chunks were fetched so far.
+// Chunks returns how many chunks were fetched so far, without those that were held elsewhere.
 func (c *Cloud) Chunks() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -295,6 +295,10 @@ func (c *Cloud) serveFile(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	b, ok := c.files[path]
 	gate, lease := c.gate, c.lease
+	chunk := strings.HasPrefix(path, "chunks/")
+	if chunk {
+		c.chunks++
+	}
 	c.mu.Unlock()
 	if gate != nil {
 		gate(path)
@@ -302,16 +306,16 @@ func (c *Cloud) serveFile(w http.ResponseWriter, r *http.Request) {
 	if _, takesPart := r.Header[protocol.HeaderLease]; lease != nil && ok && takesPart {
 		h := lease(r.TLS.PeerCertificates[0].Subject.CommonName, path+r.Header.Get("Range"), protocol.ParseIsolated(r.Header.Get(protocol.HeaderIsolated)))
 		if h != nil {
+			if chunk {
+				c.mu.Lock()
+				c.chunks--
+				c.mu.Unlock()
+			}
 			w.Header().Set(protocol.HeaderHolder, h.String())
 			w.Header().Set("Retry-After", "5")
 			w.WriteHeader(http.StatusConflict)
 			return
 		}
-	}
-	if strings.HasPrefix(path, "chunks/") {
-		c.mu.Lock()
-		c.chunks++
-		c.mu.Unlock()
 	}
 	if !ok {
 		http.NotFound(w, r)

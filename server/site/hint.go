@@ -17,6 +17,7 @@ import (
 const (
 	gatherFor = time.Second      // changes, before hints are made; longer when that takes long
 	quietFor  = 15 * time.Second // after a message to a device
+	awayFor   = 5 * time.Minute  // a device is told of, since it was online
 	retryIn   = time.Second      // what could not be published
 	inFlight  = 64               // messages that wait for their acknowledgement
 )
@@ -112,18 +113,27 @@ func (s *Sites) prepare() (wait time.Duration) {
 }
 
 func (s *Sites) prepareSite(id string, now time.Time) (later time.Duration) {
-	var active []string
-	for device, m := range s.sites[id] {
-		if m.active() {
-			active = append(active, device)
+	soon := func(d time.Duration) {
+		if d > 0 && (later == 0 || d < later) {
+			later = d
 		}
 	}
-	r := newRing(active)
-	for _, device := range active {
+	var listed []string
+	for device, m := range s.sites[id] {
+		yes, until := m.listed(now)
+		if soon(until); yes {
+			listed = append(listed, device)
+		}
+	}
+	r := newRing(listed)
+	for _, device := range listed {
+		if !s.members[device].online {
+			continue // it would not hear
+		}
 		b := s.documentFor(s.members[device], r)
 		h := s.hints[device]
 		if h == nil {
-			if len(active) == 1 {
+			if len(listed) == 1 {
 				continue // it is alone, and was never told of anybody
 			}
 			h = &hint{}
@@ -133,9 +143,7 @@ func (s *Sites) prepareSite(id string, now time.Time) (later time.Duration) {
 			continue
 		}
 		if rest := h.at.Add(quietFor).Sub(now); rest > 0 {
-			if later == 0 || rest < later {
-				later = rest
-			}
+			soon(rest)
 			continue
 		}
 		h.document, h.at, h.sent = b, now, false

@@ -77,12 +77,26 @@ type member struct {
 	site      string
 	seen      netip.Addr
 	online    bool
+	left      time.Time // when it was no longer online; zero: not since the server started
 	share     bool
 	addresses []netip.AddrPort
 }
 
 // active reports whether a device takes part in its site now.
 func (m *member) active() bool { return m.online && m.share && m.site != "" }
+
+// listed reports whether others are told of a device: for a while also when it is away, as most come back from a reboot, and
+// for how long then.
+func (m *member) listed(now time.Time) (yes bool, until time.Duration) {
+	switch {
+	case m.active():
+		return true, 0
+	case !m.share || m.site == "" || m.left.IsZero():
+		return false, 0
+	}
+	until = m.left.Add(awayFor).Sub(now)
+	return until > 0, max(until, 0)
+}
 
 func (m *member) same(o *member) bool {
 	return m.site == o.site && m.seen == o.seen && m.online == o.online && m.share == o.share && slices.Equal(m.addresses, o.addresses)
@@ -205,6 +219,11 @@ func (s *Sites) update(v *fleet.View) {
 	if old != nil && m.same(old) {
 		s.mu.Unlock()
 		return
+	}
+	if old != nil && !m.online {
+		if m.left = old.left; old.online {
+			m.left = s.o.Now()
+		}
 	}
 	s.members[m.device] = m
 	if old != nil && old.site != m.site {

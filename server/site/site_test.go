@@ -136,7 +136,12 @@ func TestWhoIsTold(t *testing.T) {
 		t.Errorf("%d messages, and nothing has changed", w.count)
 	}
 	w.device("b", "203.0.113.7:1001", "10.0.0.2:7", offline)
-	w.round(time.Minute)
+	if later := w.round(time.Minute); later != awayFor-time.Minute || w.count != 5 {
+		t.Errorf("most come back: %d messages, the next look in %s", w.count, later)
+	}
+	if later := w.round(awayFor); later != 0 {
+		t.Error("the next look in", later)
+	}
 	w.wants("a")
 	w.wants("b", "a[10.0.0.1:7]")
 	if w.Document("b") == nil || w.Document("far") != nil {
