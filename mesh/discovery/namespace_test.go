@@ -36,16 +36,28 @@ func TestNamespaces(t *testing.T) {
 		}
 		t.Skip("network namespaces need root")
 	}
+	type outcome struct {
+		out []byte
+		err error
+	}
+	all := map[string]chan outcome{} // they mostly wait, so all run at once
 	for name := range stories() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel() // they mostly wait
+		ended := make(chan outcome, 1)
+		all[name] = ended
+		go func() {
 			ctx, stop := context.WithTimeout(t.Context(), 90*time.Second)
 			defer stop()
 			out, err := apart(ctx, "hub "+name).CombinedOutput()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, out)
+			ended <- outcome{out, err}
+		}()
+	}
+	for name, ended := range all {
+		t.Run(name, func(t *testing.T) {
+			got := <-ended
+			t.Logf("%s", got.out)
+			if got.err != nil {
+				t.Error(got.err)
 			}
-			t.Logf("%s", out)
 		})
 	}
 }

@@ -7,7 +7,10 @@ import (
 	"slices"
 )
 
-const maxAnnounced = 4 // addresses of a family in an announcement
+const (
+	maxAnnounced = 4  // addresses of a family in an announcement
+	maxNetworks  = 32 // a gateway may have thousands
+)
 
 // network is an interface as it is now.
 type network struct {
@@ -85,7 +88,7 @@ func networks(names []string) map[string]network {
 				n.prefixes = append(n.prefixes, p)
 			}
 		}
-		if len(n.prefixes) > 0 {
+		if len(n.prefixes) > 0 && len(out) < maxNetworks {
 			slices.SortFunc(n.prefixes, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
 			out[n.key()] = n
 		}

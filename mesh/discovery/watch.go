@@ -12,8 +12,8 @@ const (
 	pollTime = time.Minute
 )
 
-// watch says which networks there are, at first and whenever that changes. Hints say when to look; without them, and in
-// case one was missed, it looks each minute.
+// watch says which networks there are: at first, whenever that changes, and each minute, in case a hint was missed or one
+// could not be used. Hints say when to look.
 func watch(ctx context.Context, o Options, changes chan<- map[string]network) error {
 	hints := make(chan struct{}, 1)
 	stop, err := hint(ctx, hints)
@@ -24,20 +24,23 @@ func watch(ctx context.Context, o Options, changes chan<- map[string]network) er
 	poll := time.NewTicker(pollTime)
 	defer poll.Stop()
 	var last []string
+	due := true
 	for {
 		now := networks(o.Interfaces)
-		if keys := slices.Sorted(maps.Keys(now)); last == nil || !slices.Equal(keys, last) {
-			last = append([]string{}, keys...)
+		if keys := slices.Sorted(maps.Keys(now)); due || !slices.Equal(keys, last) {
+			last = keys
 			select {
 			case changes <- now:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
+		due = false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-poll.C:
+			due = true
 		case <-hints:
 			pause(ctx, settle)
 		}
