@@ -36,6 +36,8 @@ type Figures struct {
 	Busy      float64  `json:"machine_busy"`      // part of its processors; near 1 the machine is what was measured
 	Misses    []string `json:"misses,omitempty"`  // bars that were not met
 	NotRun    string   `json:"not_run,omitempty"` // why
+
+	judged bool // there are bars
 }
 
 // figures makes medians.
@@ -64,7 +66,7 @@ func figures(s Scenario, o Options, rate, one int64, runs []*Run) Figures {
 	f.CPUMean = round(of(func(r *Run) float64 { return time.Duration(mean(r.CPU)).Seconds() }))
 	f.RSSMax = int64(of(func(r *Run) float64 { return largest(r.RSS) }))
 	f.Busy = round(of(func(r *Run) float64 { return r.Busy }))
-	f.Misses = f.judge(s)
+	f.Misses, f.judged = f.judge(s), s.copies > 0 || s.late > 0
 	return f
 }
 
@@ -83,16 +85,23 @@ func (f Figures) judge(s Scenario) (misses []string) {
 	return misses
 }
 
-// print writes figures as a table.
+// row writes the figures as one line of a table.
 func (f Figures) row(w io.Writer) {
 	if f.NotRun != "" {
 		fmt.Fprintf(w, "%s\t%d\t%s\n", f.Scenario, f.N, f.NotRun)
 		return
 	}
+	bars := "met"
+	switch {
+	case len(f.Misses) > 0:
+		bars = "MISSED"
+	case !f.judged:
+		bars = "none"
+	}
 	fmt.Fprintf(w, "%s\t%d\t%.2f MB\t%.3f\t%.1f s\t%.2f\t%.1f s\t%.1f / %.1f MB\t%.1f / %.1f s\t%.1f MB\t%.0f %%\t%s\n",
 		f.Scenario, f.N, float64(f.Uplink)/1e6, f.UplinkRatio, f.Seconds, f.Seconds/f.Ideal, f.Committed,
 		float64(f.SentMax)/1e6, float64(f.SentMean)/1e6, f.CPUMax, f.CPUMean, float64(f.RSSMax)/1e6, 100*f.Busy,
-		map[bool]string{true: "yes", false: "NO"}[len(f.Misses) == 0])
+		bars)
 }
 
 // Print writes everything for people, and the last line for programs: the first scenario's figures, with all of them.
