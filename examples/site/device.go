@@ -25,6 +25,7 @@ type device struct {
 
 	cpu time.Duration // of the agent, when it was last looked at
 	rss int64         // the most that was ever resident, in bytes
+	tcp int64         // the most connections that it was seen with
 }
 
 // finishes reports whether the device is one of those that have to.
@@ -73,6 +74,31 @@ func (d *device) look() {
 	if b, err := os.ReadFile(proc + "status"); err == nil {
 		d.rss = max(d.rss, highWater(string(b)))
 	}
+}
+
+// count counts the connections on the device's machine: those of the agent.
+func (d *device) count() {
+	if d.agent == nil || d.agent.ended() {
+		return
+	}
+	var all int64
+	for _, family := range []string{"tcp", "tcp6"} {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", d.agent.cmd.Process.Pid, family))
+		if err == nil {
+			all += established(string(b))
+		}
+	}
+	d.tcp = max(d.tcp, all)
+}
+
+// established counts what /proc/net/tcp lists in state 1.
+func established(table string) (n int64) {
+	for line := range strings.Lines(table) {
+		if f := strings.Fields(line); len(f) > 3 && f[3] == "01" {
+			n++
+		}
+	}
+	return n
 }
 
 // tick is the unit of /proc/PID/stat, the same on every Linux that Go knows.

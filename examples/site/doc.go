@@ -13,6 +13,7 @@
 //	committed    … until every device had restarted and proven itself
 //	from device  what a device sent through its port, nearly all of it chunks to neighbours
 //	CPU, memory  of an agent: seconds of all its threads, and the most that was resident (VmHWM)
+//	connections  that an agent was seen with, in and out, at most
 //
 // The devices' files lie in a folder in memory where there is one (/dev/shm), as twenty devices do not share one disk.
 // The programs end with this process, however it ends, and then the folder is removed by a shell that waits for that.

@@ -33,6 +33,7 @@ type Figures struct {
 	SentMean  int64    `json:"peer_bytes_mean"`
 	CPUMax    float64  `json:"cpu_seconds_max"` // of an agent
 	CPUMean   float64  `json:"cpu_seconds_mean"`
+	TCPMax    int64    `json:"connections_max"`   // of an agent, with neighbours and the server, in and out
 	Busy      float64  `json:"machine_busy"`      // part of its processors; near 1 the machine is what was measured
 	Misses    []string `json:"misses,omitempty"`  // bars that were not met
 	NotRun    string   `json:"not_run,omitempty"` // why
@@ -65,6 +66,7 @@ func figures(s Scenario, o Options, rate, one int64, runs []*Run) Figures {
 	f.CPUMax = round(of(func(r *Run) float64 { return time.Duration(largest(r.CPU)).Seconds() }))
 	f.CPUMean = round(of(func(r *Run) float64 { return time.Duration(mean(r.CPU)).Seconds() }))
 	f.RSSMax = int64(of(func(r *Run) float64 { return largest(r.RSS) }))
+	f.TCPMax = int64(of(func(r *Run) float64 { return largest(r.TCP) }))
 	f.Busy = round(of(func(r *Run) float64 { return r.Busy }))
 	f.Misses, f.judged = f.judge(s), s.copies > 0 || s.late > 0
 	return f
@@ -98,9 +100,9 @@ func (f Figures) row(w io.Writer) {
 	case !f.judged:
 		bars = "none"
 	}
-	fmt.Fprintf(w, "%s\t%d\t%.2f MB\t%.3f\t%.1f s\t%.2f\t%.1f s\t%.1f / %.1f MB\t%.1f / %.1f s\t%.1f MB\t%.0f %%\t%s\n",
+	fmt.Fprintf(w, "%s\t%d\t%.2f MB\t%.3f\t%.1f s\t%.2f\t%.1f s\t%.1f / %.1f MB\t%.1f / %.1f s\t%.1f MB\t%d\t%.0f %%\t%s\n",
 		f.Scenario, f.N, float64(f.Uplink)/1e6, f.UplinkRatio, f.Seconds, f.Seconds/f.Ideal, f.Committed,
-		float64(f.SentMax)/1e6, float64(f.SentMean)/1e6, f.CPUMax, f.CPUMean, float64(f.RSSMax)/1e6, 100*f.Busy,
+		float64(f.SentMax)/1e6, float64(f.SentMean)/1e6, f.CPUMax, f.CPUMean, float64(f.RSSMax)/1e6, f.TCPMax, 100*f.Busy,
 		bars)
 }
 
@@ -112,7 +114,7 @@ func Print(w io.Writer, one *Run, all []Figures) error {
 	fmt.Fprintf(w, "\nOne device with the mesh off: %.2f MB down, %.2f MB up; %.1f s until in place, %.1f s until committed; ideally %.1f s.\n\n",
 		float64(one.Down)/1e6, float64(one.Up)/1e6, one.InPlace.Seconds(), one.Committed.Seconds(), all[0].Ideal)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "scenario\tN\tuplink\tcopies\tin place\t÷ ideal\tcommitted\tfrom a device, max / mean\tCPU, max / mean\tmemory, max\tmachine busy\tbars")
+	fmt.Fprintln(t, "scenario\tN\tuplink\tcopies\tin place\t÷ ideal\tcommitted\tfrom a device, max / mean\tCPU, max / mean\tmemory, max\tconnections\tmachine busy\tbars")
 	for _, f := range all {
 		f.row(t)
 	}

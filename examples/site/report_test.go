@@ -157,6 +157,10 @@ func TestProc(t *testing.T) {
 	if got := highWater("Name:\tx\nVmHWM:\t   20480 kB\nVmRSS:\t 1 kB\n"); got != 20<<20 {
 		t.Errorf("%d", got)
 	}
+	const table = "  sl  local_address rem_address   st\n   0: 0100007F:0050 00000000:0000 0A 0\n   1: 0100007F:0050 0100007F:9999 01 0\n"
+	if got := established(table); got != 1 {
+		t.Errorf("%d connections", got)
+	}
 	if cpuTime("") != 0 || highWater("VmHWM:\n") != 0 {
 		t.Error("something of nothing")
 	}

@@ -37,6 +37,7 @@ type Run struct {
 	Sent      []int64       // bytes by device
 	CPU       []time.Duration
 	RSS       []int64 // bytes by device
+	TCP       []int64 // the most connections by device, in and out
 	Busy      float64 // part of the machine's processors
 }
 
@@ -95,6 +96,7 @@ type watch struct {
 const (
 	lookEvery = 100 * time.Millisecond // at processes and counters
 	askEvery  = 2                      // looks, for the server
+	tcpEvery  = 5                      // likewise, for connections
 )
 
 // run returns when every device that can has committed.
@@ -113,6 +115,9 @@ func (w *watch) run(ctx context.Context) error {
 		}
 		for _, d := range w.devices {
 			d.look()
+			if i%tcpEvery == 0 {
+				d.count()
+			}
 			if d.agent != nil && d.agent.ended() && !d.killed {
 				return fmt.Errorf("the agent of %s ended: %w", d.id, d.agent.err)
 			}
@@ -220,7 +225,7 @@ func (w *watch) result() (*Run, error) {
 		r.Devices++
 		r.Sent = append(r.Sent, used.Devices[i].Out)
 		r.CPU = append(r.CPU, d.cpu-w.cpu[i])
-		r.RSS = append(r.RSS, d.rss)
+		r.RSS, r.TCP = append(r.RSS, d.rss), append(r.TCP, d.tcp)
 	}
 	return r, nil
 }
@@ -232,7 +237,7 @@ func (w *watch) note(used network.Counters) error {
 	}
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "device\tstatus\tfrom the server\tfrom neighbours\tinto its port\tout of it\tCPU\tmemory\tphases, ms")
+	fmt.Fprintln(t, "device\tstatus\tfrom the server\tfrom neighbours\tinto its port\tout of it\tCPU\tmemory\tconnections\tphases, ms")
 	for i, d := range w.devices {
 		r := w.reported[d.id]
 		var bytes client.Bytes
@@ -243,8 +248,8 @@ func (w *watch) note(used network.Counters) error {
 		if r.Millis != nil {
 			phases = *r.Millis
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%d\t%v\n", d.id, r.Status, bytes.Origin, bytes.Peers,
-			used.Devices[i].In, used.Devices[i].Out, d.cpu-w.cpu[i], d.rss, phases)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%d\t%d\t%v\n", d.id, r.Status, bytes.Origin, bytes.Peers,
+			used.Devices[i].In, used.Devices[i].Out, d.cpu-w.cpu[i], d.rss, d.tcp, phases)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -157,6 +157,7 @@ func (d *device) download(dir string) (err error) {
 func (w *watch) downloaded() (bool, error) {
 	for _, d := range w.devices {
 		d.look()
+		d.count()
 		if d.agent.ended() {
 			return false, fmt.Errorf("aria2 of %s ended: %w", d.id, d.agent.err)
 		}
