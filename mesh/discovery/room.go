@@ -50,7 +50,8 @@ type spoken struct {
 	*link
 	codec   *codec
 	voices  [families]voice
-	dropped uint64 // packets, when a question was asked
+	waiting time.Time // since when answers are waited for
+	dropped uint64    // packets, until then
 	stop    context.CancelFunc
 }
 
@@ -108,7 +109,9 @@ func (r *room) act(now time.Time) {
 			}
 			r.changed(now)
 		}
-		for _, u := range l.due(now, &r.table) {
+		said := l.due(now, &r.table)
+		l.watched()
+		for _, u := range said {
 			r.say(l, u)
 		}
 	}
@@ -145,6 +148,7 @@ func (r *room) hear(now time.Time, h heard) {
 		}
 		if h.question && r.table.knows(l.Index, h.known) {
 			l.heard(now, familyOf(h.from), len(h.known) == 0)
+			l.watched()
 		}
 	case h.instance == r.name && h.bye: // somebody says so in this device's name
 		l.reply(now, familyOf(h.from))
@@ -167,10 +171,7 @@ func (r *room) say(l *spoken, u utterance) {
 	switch u.what {
 	case answer:
 		b, err = l.codec.answer(false)
-	case presence:
-		l.dropped = l.drops()
-		fallthrough
-	case search:
+	case presence, search:
 		b, err = l.codec.question(u.known)
 	}
 	for f, s := range l.voices {
@@ -246,6 +247,13 @@ func (r *room) join(ctx context.Context, now time.Time, key string, n network) (
 		return nil, errors.Join(errs...)
 	}
 	return l, nil
+}
+
+// watched notes how many packets were dropped when it begins to wait for answers.
+func (l *spoken) watched() {
+	if l.waiting != l.since {
+		l.waiting, l.dropped = l.since, l.drops()
+	}
 }
 
 func (l *spoken) drops() (n uint64) {
