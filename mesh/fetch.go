@@ -40,7 +40,7 @@ const giveUp = time.Minute
 
 // Neighbours are told of news so often at most, and of bytes alone so often.
 const (
-	announceEvery = 100 * time.Millisecond
+	announceEvery = 50 * time.Millisecond
 	receivedEvery = time.Second
 )
 
@@ -53,8 +53,8 @@ func (m *Mesh) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, del
 		return Traffic{}, errors.New("mesh: the swarm has no origin")
 	}
 	f := &fetch{
-		m: m, s: s, deliver: deliver, chunks: s.Index.Distinct(), events: make(chan any, 64),
-		at: map[string]netip.AddrPort{}, moved: time.Now(),
+		m: m, s: s, deliver: deliver, chunks: s.Index.Distinct(), events: make(chan any, 64), links: make(chan any, 16),
+		at: map[string]netip.AddrPort{}, moved: time.Now(), followed: map[string]bool{},
 	}
 	want := make(map[firmware.ChunkID]bool, len(missing))
 	for _, c := range missing {
@@ -71,7 +71,8 @@ func (m *Mesh) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, del
 		HoldOff: m.holdOff(), Stall: m.o.Stall,
 	})
 	f.before = m.o.Received()
-	f.board = exchange.NewBoard(len(f.chunks), f.core.Pack())
+	f.board = exchange.NewBoard(m.o.Device, len(f.chunks), f.core.Pack())
+	f.packs.put(f.core.Pack())
 	f.post()
 	stop := m.server.Trade(s.ID, f.board, s.Have)
 	m.mu.Lock()
@@ -123,23 +124,27 @@ type fetch struct {
 	chunks  []firmware.Chunk
 	core    *swarm.Swarm
 	board   *exchange.Board
-	events  chan any
+	packs   packs
+	events  chan any // of the swarm
+	links   chan any // of the links
 	work    *errgroup.Group
 
-	at      map[string]netip.AddrPort // where each neighbour in the swarm is
-	moved   time.Time                 // when a chunk last came
-	failure error                     // of the origin, since then
-	before  int64                     // m.o.Received() at the start
-	told    int64                     // of it, to neighbours
-	toldAt  time.Time
+	at       map[string]netip.AddrPort // where each neighbour in the swarm is
+	followed map[string]bool           // those of them who speak for themselves
+	moved    time.Time                 // when a chunk last came
+	failure  error                     // of the origin, since then
+	before   int64                     // m.o.Received() at the start
+	told     int64                     // of it, to neighbours
+	toldAt   time.Time
 
 	peers, origin atomic.Int64
 }
 
-// located is a PeerSeen with the address it was seen at.
+// located is a PeerSeen with the address it was seen at, and what the neighbour passes on.
 type located struct {
 	swarm.PeerSeen
-	at netip.AddrPort
+	at    netip.AddrPort
+	words []swarm.Word
 }
 
 // gone is a PeerGone with the address that does not answer any more: the neighbour may be at another one by now.
@@ -165,18 +170,26 @@ func (f *fetch) run(ctx context.Context) error {
 		switch e := event.(type) {
 		case located:
 			f.at[e.Peer] = e.at
+			f.followed[e.Peer] = !e.Once
+			if heard := f.hear(ctx, e.words); len(heard) > 0 {
+				news = f.step(ctx, heard) || news
+			}
 			event = e.PeerSeen
 		case gone:
+			delete(f.followed, e.Peer)
 			event = e.PeerGone
 			if f.at[e.Peer] != e.at {
 				event = swarm.Ticked{}
 			}
+		case swarm.PeerLeft:
+			delete(f.followed, e.Peer)
 		case failedOrigin:
 			f.failure = e.err
+			held := errors.Is(e.err, ErrHeld)
 			for _, c := range e.chunks[1:] {
-				news = f.step(ctx, swarm.Lost{Chunk: c}) || news
+				news = f.step(ctx, swarm.Lost{Chunk: c, Held: held}) || news
 			}
-			event = swarm.Lost{Chunk: e.chunks[0]}
+			event = swarm.Lost{Chunk: e.chunks[0], Held: held}
 		case swarm.Got:
 			f.moved, f.failure = time.Now(), nil
 		}
@@ -210,7 +223,7 @@ func (f *fetch) run(ctx context.Context) error {
 // post tells neighbours where this device stands.
 func (f *fetch) post() {
 	f.told, f.toldAt = f.m.o.Received()-f.before, time.Now()
-	f.board.Post(held(f.chunks, f.s.Have), f.core.Claims(), f.told)
+	f.board.Post(f.core.Have(), f.core.Claims(), f.core.Site(), f.told)
 }
 
 // step lets the core take an event and reports whether neighbours should hear of what came of it.
@@ -228,6 +241,9 @@ func (f *fetch) act(ctx context.Context, effect any) (news bool) {
 		return true
 	case swarm.Drop:
 		f.m.o.Log.Warn("a neighbour is dropped", "neighbor", e.Peer, "because", e.Reason)
+		f.work.Go(func() error { return f.tell(ctx, swarm.Banned{Device: e.Peer}) })
+	case swarm.Verify:
+		f.work.Go(func() error { return f.verify(ctx, e.Peer) })
 	case swarm.FromPeer:
 		at := f.at[e.Peer]
 		f.work.Go(func() error { return f.fromPeer(ctx, at, e.Chunk) })
@@ -293,6 +309,39 @@ func (f *fetch) fromOrigin(ctx context.Context, numbers []int) error {
 		err = fmt.Errorf("%d chunks did not come: %w", len(lack), firmware.ErrNotFound)
 	}
 	return f.say(ctx, failedOrigin{slices.Sorted(maps.Values(lack)), fmt.Errorf("origin: %w", err)})
+}
+
+// hear passes on what a neighbour says of others, and returns what the core is to know: of those in sight that do not speak for
+// themselves.
+func (f *fetch) hear(ctx context.Context, words []swarm.Word) (heard swarm.PeersHeard) {
+	news := f.board.Hear(words, nil)
+	if len(news) == 0 {
+		return nil
+	}
+	in := f.m.addresses()
+	for _, w := range news {
+		if _, sight := in[w.Device]; !sight {
+			continue
+		}
+		if !f.followed[w.Device] {
+			heard = append(heard, swarm.PeerHeard{Peer: w.Device, Claims: w.Claims, Pack: f.packs.get(w.Pack), Received: w.Received})
+		}
+		select { // they ask again by themselves if this is full
+		case f.links <- swarm.Known{Device: w.Device}:
+		default:
+		}
+	}
+	return heard
+}
+
+// tell lets the links know.
+func (f *fetch) tell(ctx context.Context, event any) error {
+	select {
+	case f.links <- event:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (f *fetch) say(ctx context.Context, event any) error {

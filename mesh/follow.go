@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -12,104 +13,154 @@ import (
 	"github.com/waxwing-ota/waxwing/mesh/swarm"
 )
 
-// lastFailure in a row of a neighbour that is followed makes discovery doubt that it is still there.
-const lastFailure = 3
-
-// meet follows every neighbour in sight, as they come and go.
+// meet follows those neighbours that swarm.Links chooses, as they come and go.
 func (m *Mesh) meet(ctx context.Context, f *fetch) error {
 	g, ctx := errgroup.WithContext(ctx)
-	following := map[netip.AddrPort]context.CancelFunc{}
+	links := swarm.NewLinks(swarm.LinkOptions{ID: f.s.ID.String(), Self: m.o.Device})
+	stops := map[string]context.CancelFunc{}
+	wake := time.NewTimer(time.Hour)
+	defer wake.Stop()
+	var event any = swarm.Began{}
 	for {
 		m.mu.Lock()
 		changed := m.changed
 		m.mu.Unlock()
-		now := m.known()
-		for at, stop := range following {
-			if _, still := now[at]; !still {
-				stop()
-				delete(following, at)
-			}
+		at := m.addresses()
+		in := make([]string, 0, len(at))
+		for id := range at {
+			in = append(in, id)
 		}
-		for at, id := range now {
-			if following[at] == nil {
+		now := time.Now()
+		effects := slices.Concat(links.Step(swarm.Sighted{Devices: in}, now), links.Step(event, now))
+		for _, effect := range effects {
+			switch e := effect.(type) {
+			case swarm.Follow:
 				one, stop := context.WithCancel(ctx)
-				following[at] = stop
-				g.Go(func() error { m.follow(one, f, id, at); return nil })
+				if old := stops[e.Device]; old != nil {
+					old()
+				}
+				stops[e.Device] = stop
+				how := exchange.Other
+				if e.First {
+					how = exchange.First
+				}
+				g.Go(func() error { m.follow(one, f, e.Device, at[e.Device], how); return nil })
+			case swarm.Unfollow:
+				if stop := stops[e.Device]; stop != nil {
+					stop()
+					delete(stops, e.Device)
+				}
+				_ = f.say(ctx, swarm.PeerLeft{Peer: e.Device}) // it ends with ctx
 			}
 		}
+		if next := links.Wake(now); !next.IsZero() {
+			wake.Reset(time.Until(next))
+		}
+		event = swarm.Ticked{}
 		select {
 		case <-ctx.Done():
 			_ = g.Wait()
 			return ctx.Err()
 		case <-changed:
+		case event = <-f.links:
+		case id := <-f.board.Came():
+			event = swarm.Known{Device: id}
+		case <-wake.C:
 		}
 	}
 }
 
-// follow waits for a neighbour's news again and again. One that is not in this swarm yet is asked often at first, as
-// devices of a site begin together, and then every second.
-func (m *Mesh) follow(ctx context.Context, f *fetch, id string, at netip.AddrPort) {
+// addresses returns one address of each neighbour.
+func (m *Mesh) addresses() map[string]netip.AddrPort {
+	out := map[string]netip.AddrPort{}
+	for _, n := range m.Neighbors() {
+		out[n.ID] = n.Addr
+	}
+	return out
+}
+
+// follow waits for a neighbour's news again and again, until it does not answer or is not to be followed any more.
+func (m *Mesh) follow(ctx context.Context, f *fetch, id string, at netip.AddrPort, how exchange.How) {
 	var revision uint64
-	var pack swarm.Pack
-	failures := 0 // in a row
-	for wait := 100 * time.Millisecond; ctx.Err() == nil; {
-		state, err := m.client.State(ctx, at, f.s.ID, revision)
+	for {
+		state, err := m.client.State(ctx, at, f.s.ID, revision, how)
 		var seen swarm.PeerSeen
+		var words []swarm.Word
 		if err == nil {
-			seen, err = understand(state, len(f.chunks), &pack)
-		}
-		if failures++; err == nil || errors.Is(err, exchange.ErrNotTrading) {
-			failures = 0
 			m.intro.hears(id)
+			seen, words, err = f.understand(state)
 		}
-		if failures == lastFailure {
-			m.judge(ctx, at, false)
+		if ctx.Err() != nil {
+			return
 		}
 		if err != nil {
+			m.o.Log.Debug("a neighbour is not followed", "neighbor", id, "because", err)
 			if revision != 0 {
 				_ = f.say(ctx, gone{swarm.PeerGone{Peer: id}, at})
 			}
-			revision = 0
-			select {
-			case <-ctx.Done():
-			case <-time.After(wait):
+			_ = f.tell(ctx, swarm.Refused{Device: id}) // both end with ctx
+			return
+		}
+		if revision == 0 {
+			if f.tell(ctx, swarm.Followed{Device: id}) != nil {
+				return
 			}
-			wait = min(wait*5/4, time.Second)
-			continue
 		}
-		if asked := revision; asked != 0 && seen.Pack.ID != state.Pack {
-			revision = 0 // it has another pack by now
-		} else {
-			revision = state.Revision
-		}
+		revision = state.Revision
 		seen.Peer = id
-		if f.say(ctx, located{seen, at}) != nil {
+		if f.say(ctx, located{seen, at, words}) != nil {
 			return
 		}
 	}
 }
 
-// understand reads a neighbour's state. What covers a pack comes once and is kept in pack.
-func understand(state exchange.State, chunks int, pack *swarm.Pack) (e swarm.PeerSeen, err error) {
-	e.Received = state.Received
-	if e.Have, err = swarm.ParseSet(chunks, state.Have); err != nil {
-		return e, err
-	}
-	if e.Claims, err = swarm.ParseRuns(chunks, state.Fetching); err != nil {
-		return e, err
-	}
-	switch {
-	case state.Pack == "":
-		*pack = swarm.Pack{}
-	case len(state.Covers) > 0:
-		covers, err := swarm.ParseSet(chunks, state.Covers)
-		if err != nil {
-			return e, err
+// verify asks a neighbour that is not followed where it stands.
+func (f *fetch) verify(ctx context.Context, id string) error {
+	at, ok := f.m.addresses()[id]
+	err := errors.New("it is out of sight")
+	if ok {
+		var state exchange.State
+		if state, err = f.m.client.State(ctx, at, f.s.ID, 0, exchange.Once); err == nil {
+			var seen swarm.PeerSeen
+			if seen, _, err = f.understand(state); err == nil {
+				seen.Peer, seen.Once = id, true
+				return f.say(ctx, located{seen, at, nil})
+			}
 		}
-		*pack = swarm.Pack{ID: state.Pack, Chunks: covers}
-	case state.Pack != pack.ID:
-		*pack = swarm.Pack{}
 	}
-	e.Pack = *pack
-	return e, nil
+	f.m.o.Log.Debug("a neighbour does not say where it stands", "neighbor", id, "because", err)
+	_ = f.tell(ctx, swarm.Refused{Device: id}) // it ends with ctx
+	return f.say(ctx, swarm.PeerGone{Peer: id})
+}
+
+// understand reads a neighbour's state, and what it passes on.
+func (f *fetch) understand(state exchange.State) (e swarm.PeerSeen, words []swarm.Word, err error) {
+	n := len(f.chunks)
+	if e.Have, err = swarm.ParseSet(n, state.Have); err != nil {
+		return e, nil, err
+	}
+	if e.Claims, err = swarm.ParseRuns(n, state.Fetching); err != nil {
+		return e, nil, err
+	}
+	if e.Site, err = swarm.ParseNear(n, state.Near); err != nil {
+		return e, nil, err
+	}
+	e.Received = state.Received
+	for _, p := range state.Packs {
+		covers, err := swarm.ParseSet(n, p.Covers)
+		if err != nil {
+			return e, nil, err
+		}
+		f.packs.put(swarm.Pack{ID: p.ID, Chunks: covers})
+	}
+	f.board.Hear(nil, state.Packs)
+	e.Pack = f.packs.get(state.Pack)
+	for _, w := range state.Words {
+		claims, err := swarm.ParseRuns(n, w.Fetching)
+		if err != nil {
+			return e, nil, err
+		}
+		words = append(words, swarm.Word{Device: w.Device, Revision: w.Revision, Claims: claims, Pack: w.Pack, Received: w.Received})
+	}
+	return e, words, nil
 }

@@ -247,7 +247,7 @@ func (m *Mesh) Served() int64 { return m.server.Served() }
 // index), until stop is called.
 func (m *Mesh) Share(id firmware.Digest, index *firmware.Index, source firmware.Source) (stop func()) {
 	chunks := index.Distinct()
-	board := exchange.NewBoard(len(chunks), swarm.Pack{})
-	board.Post(held(chunks, source), swarm.Set{}, 0)
+	board := exchange.NewBoard(m.o.Device, len(chunks), swarm.Pack{})
+	board.Post(held(chunks, source), swarm.Set{}, nil, 0)
 	return m.server.Trade(id, board, source)
 }

@@ -21,35 +21,86 @@ func set(n int, members ...int) swarm.Set {
 	return s
 }
 
-// TestBoard holds what travels: what a pack covers goes only to who asks anew.
+// TestBoard holds what travels: what a pack covers, and words of others, go once to each who asks on.
 func TestBoard(t *testing.T) {
 	covers := set(20, 1, 2, 3, 19)
-	b := exchange.NewBoard(20, swarm.Pack{ID: "p", Chunks: covers})
-	b.Post(set(20, 5), set(20, 1, 2, 3, 9), 77)
+	b := exchange.NewBoard("me", 20, swarm.Pack{ID: "p", Chunks: covers})
+	first := b.Await(t.Context(), 0)
+	b.Post(set(20, 5), set(20, 1, 2, 3, 9), swarm.Near{7: 2, 8: 2}, 77)
+	if news := b.Hear([]swarm.Word{{Device: "you", Revision: 5, Claims: set(20, 4)}, {Device: "me", Revision: 1 << 60}}, nil); len(news) != 1 {
+		t.Errorf("news %v", news)
+	}
+	if news := b.Hear([]swarm.Word{{Device: "you", Revision: 4}}, []exchange.Pack{{ID: "q", Covers: covers.Bytes()}, {ID: "r", Covers: []byte{1}}}); len(news) != 0 {
+		t.Errorf("old news %v", news)
+	}
 	want := exchange.State{
-		Revision: 2, Chunks: 20, Have: set(20, 5).Bytes(), Fetching: []int{1, 3, 9, 1}, Pack: "p", Covers: covers.Bytes(), Received: 77,
+		Revision: first.Revision + 3, Chunks: 20, Have: set(20, 5).Bytes(), Fetching: []int{1, 3, 9, 1}, Near: []int{7, 2, 2}, Pack: "p", Received: 77,
+		Words: []exchange.Word{
+			{Device: "you", Revision: 5, Fetching: []int{4, 1}},
+			{Device: "me", Revision: first.Revision + 1, Fetching: []int{1, 3, 9, 1}, Pack: "p", Received: 77},
+		},
+		Packs: []exchange.Pack{{ID: "q", Covers: covers.Bytes()}},
 	}
-	if diff := cmp.Diff(want, b.Await(t.Context(), 0)); diff != "" {
+	if diff := cmp.Diff(want, b.Await(t.Context(), first.Revision)); diff != "" {
 		t.Error(diff)
 	}
-	want.Covers = nil
-	if diff := cmp.Diff(want, b.Await(t.Context(), 1)); diff != "" {
+	want.Words, want.Packs = nil, want.Packs[:1]
+	if diff := cmp.Diff(want, b.Await(t.Context(), first.Revision+2)); diff != "" {
 		t.Error(diff)
+	}
+	if all := b.Await(t.Context(), 0); len(all.Packs) != 2 || len(all.Words) != 2 {
+		t.Errorf("asked anew: %+v", all)
 	}
 }
 
 func TestBoardAwaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := exchange.NewBoard(8, swarm.Pack{})
+		b := exchange.NewBoard("me", 8, swarm.Pack{})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		time.AfterFunc(10*time.Second, func() { b.Post(set(8, 1), swarm.Set{}, 0) })
+		now := b.Await(ctx, 0).Revision
+		time.AfterFunc(10*time.Second, func() { b.Post(set(8, 1), swarm.Set{}, nil, 0) })
 		began := time.Now()
-		if s := b.Await(ctx, 1); s.Revision != 2 || time.Since(began) != 10*time.Second {
+		if s := b.Await(ctx, now); s.Revision != now+1 || time.Since(began) != 10*time.Second {
 			t.Errorf("revision %d after %s", s.Revision, time.Since(began))
 		}
-		if s := b.Await(ctx, 2); s.Revision != 2 || time.Since(began) != time.Minute {
+		if s := b.Await(ctx, now+1); s.Revision != now+1 || time.Since(began) != time.Minute {
 			t.Errorf("revision %d after %s", s.Revision, time.Since(began))
+		}
+	})
+}
+
+// TestFollowers holds that places are few, that the ring has its own, and that they become free.
+func TestFollowers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := exchange.NewBoard("me", 8, swarm.Pack{})
+		var leave []func()
+		enter := func(id string, first, want bool) {
+			t.Helper()
+			l, ok := b.Enter(id, first)
+			if ok != want {
+				t.Fatalf("%s: %v", id, ok)
+			}
+			if ok {
+				leave = append(leave, l)
+			}
+		}
+		enter("a", false, true)
+		enter("b", false, true)
+		enter("c", false, false)
+		enter("a", false, true) // is in already
+		enter("c", true, true)
+		enter("d", true, true)
+		enter("e", true, false)
+		for _, l := range leave {
+			l()
+		}
+		time.Sleep(time.Second)
+		enter("e", true, false) // they come again soon
+		time.Sleep(2 * time.Second)
+		enter("e", true, true)
+		if got := len(b.Came()); got != 5 {
+			t.Errorf("%d came", got)
 		}
 	})
 }

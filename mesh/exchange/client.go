@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/waxwing-ota/waxwing/firmware"
@@ -19,43 +20,89 @@ import (
 
 // Client asks neighbours.
 type Client struct {
-	self string
-	http *http.Client
+	self  string
+	news  *http.Client // waits long
+	bytes *http.Client
+	room  chan struct{} // a place for each connection
 }
 
 // NewClient returns a client of a device with this id.
 func NewClient(self string, config *tls.Config) *Client {
 	config = config.Clone()
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(64)
-	return &Client{self: self, http: &http.Client{
-		Transport: &http.Transport{
-			TLSClientConfig: config, DisableCompression: true, MaxConnsPerHost: maxPerHost, MaxIdleConnsPerHost: maxPerHost,
-			IdleConnTimeout: time.Minute, ResponseHeaderTimeout: pollTime + 5*time.Second, MaxResponseHeaderBytes: 8 << 10,
-			TLSHandshakeTimeout: 5 * time.Second, DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	c := &Client{self: self, room: make(chan struct{}, maxConnections)}
+	make := func(answer time.Duration) *http.Client {
+		return &http.Client{
+			Transport: &http.Transport{
+				TLSClientConfig: config, DisableCompression: true, MaxConnsPerHost: maxPerHost / 2, MaxIdleConnsPerHost: 1,
+				IdleConnTimeout: idleTime, ResponseHeaderTimeout: answer, MaxResponseHeaderBytes: 8 << 10,
+				TLSHandshakeTimeout: dialTime, DialContext: c.dial,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	c.news, c.bytes = make(pollTime+firstByte), make(firstByte)
+	return c
+}
+
+// dial opens a connection when there is room for one; those that idle give way.
+func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	select {
+	case c.room <- struct{}{}:
+	default:
+		c.Close()
+		select {
+		case c.room <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	conn, err := (&net.Dialer{Timeout: dialTime}).DialContext(ctx, network, addr)
+	if err != nil {
+		<-c.room
+		return nil, err
+	}
+	return &placed{Conn: conn, leave: sync.OnceFunc(func() { <-c.room })}, nil
 }
 
 // Close lets idle connections go.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.news.CloseIdleConnections()
+	c.bytes.CloseIdleConnections()
+}
 
 // Hello returns the id of the device at an address; ErrSelf for this one. The other learns that this device answers at a
 // port; 0 tells nothing.
 func (c *Client) Hello(ctx context.Context, at netip.AddrPort, port int) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	r, err := c.get(ctx, at, "hello?port="+strconv.Itoa(port), 0)
+	r, err := c.get(ctx, c.bytes, at, "hello?port="+strconv.Itoa(port), 0)
 	if err != nil {
 		return "", err
 	}
 	return deviceOf(r.state), nil
 }
 
+// How is how a state is asked for.
+type How string
+
+// Ways to ask for a state.
+const (
+	Once  How = ""          // as it is now
+	First How = followFirst // again and again, as that of the next on the ring
+	Other How = followOther // again and again
+)
+
 // State returns where a neighbour stands in a swarm, once it stands elsewhere than at a revision, or after a while. The
-// error matches ErrNotTrading when it is not in that swarm.
-func (c *Client) State(ctx context.Context, at netip.AddrPort, id firmware.Digest, revision uint64) (State, error) {
-	r, err := c.get(ctx, at, "swarms/"+id.String()+"?rev="+strconv.FormatUint(revision, 10), maxState)
+// error matches ErrNotTrading when it is not in that swarm, and ErrBusy when it cannot be followed.
+func (c *Client) State(ctx context.Context, at netip.AddrPort, id firmware.Digest, revision uint64, how How) (State, error) {
+	wait := pollTime + firstByte
+	if revision == 0 { // nothing to wait for
+		wait = dialTime + firstByte
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	r, err := c.get(ctx, c.news, at, "swarms/"+id.String()+"?rev="+strconv.FormatUint(revision, 10)+"&follow="+string(how), maxState)
 	if err != nil {
 		return State{}, err
 	}
@@ -70,7 +117,7 @@ func (c *Client) State(ctx context.Context, at netip.AddrPort, id firmware.Diges
 func (c *Client) Chunk(ctx context.Context, at netip.AddrPort, want firmware.Chunk) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, chunkTime)
 	defer cancel()
-	r, err := c.get(ctx, at, "chunks/"+want.ID.String(), int64(want.Size))
+	r, err := c.get(ctx, c.bytes, at, "chunks/"+want.ID.String(), int64(want.Size))
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +132,7 @@ func (c *Client) Chunk(ctx context.Context, at netip.AddrPort, want firmware.Chu
 func (c *Client) Object(ctx context.Context, at netip.AddrPort, sum firmware.Digest, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, objectTime)
 	defer cancel()
-	r, err := c.get(ctx, at, "objects/"+sum.String(), limit)
+	r, err := c.get(ctx, c.bytes, at, "objects/"+sum.String(), limit)
 	if err != nil {
 		return nil, err
 	}
@@ -112,13 +159,13 @@ type reply struct {
 }
 
 // get reads a whole answer of at most limit bytes; a longer one is corrupt.
-func (c *Client) get(ctx context.Context, at netip.AddrPort, what string, limit int64) (reply, error) {
+func (c *Client) get(ctx context.Context, by *http.Client, at netip.AddrPort, what string, limit int64) (reply, error) {
 	host := strings.Replace(at.String(), "%", "%25", 1) // the zone of a link-local address, as a URL has it
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+"/mesh/v1/"+what, nil)
 	if err != nil {
 		return reply{}, err
 	}
-	r, err := c.http.Do(q)
+	r, err := by.Do(q)
 	if err != nil {
 		return reply{}, fmt.Errorf("neighbour %s: %w", at, err)
 	}
@@ -128,6 +175,9 @@ func (c *Client) get(ctx context.Context, at netip.AddrPort, what string, limit 
 	}
 	if r.StatusCode == http.StatusNotFound {
 		return reply{}, fmt.Errorf("neighbour %s: %w", at, ErrNotTrading)
+	}
+	if r.StatusCode == http.StatusTooManyRequests {
+		return reply{}, fmt.Errorf("neighbour %s: %w", at, ErrBusy)
 	}
 	if i := Interest(r.Header.Get(interestHeader)); r.StatusCode == http.StatusServiceUnavailable && (i == Seeking || i == Fetching) {
 		return reply{}, &InterestError{At: at, Interest: i}

@@ -2,6 +2,7 @@
 //
 //	GET /mesh/v1/hello?port=N                204            who are you? (the certificate says) I answer at this port
 //	GET /mesh/v1/swarms/<index digest>?rev=N 200 State      what do you have and claim? Waits while rev is the newest
+//	                           &follow=first 429            or other: I come again and again; there are few such places
 //	GET /mesh/v1/chunks/<chunk id>           200 bytes      the plain chunk
 //	GET /mesh/v1/objects/<digest>            200 bytes      small content: an index, a manifest
 //	                                         503            not yet; Waxwing-Interest says whether it is seeking or fetching it
@@ -19,20 +20,37 @@ import (
 	"time"
 )
 
-// Limits on both sides.
+// Limits on both sides. A device follows three others, each over one connection, with one more to take chunks; those who
+// follow it do the same.
 const (
-	maxConnections = 64               // taken at once
-	maxPerHost     = 4                // made to one neighbour: one waits for news, three fetch
-	pollTime       = 20 * time.Second // longest wait for news
-	chunkTime      = 15 * time.Second // to fetch one chunk on a LAN
-	objectTime     = 3 * time.Second  // likewise one object
-	maxState       = 1 << 20          // bytes of one State
+	maxConnections = 8               // taken at once, and made at once
+	maxPerHost     = 2               // made to one neighbour: one waits for news, one takes chunks
+	idleTime       = 3 * time.Second // a connection is kept without a request
+	pollTime       = 5 * time.Second // longest wait for news, and so until one that died is noticed
+	firstByte      = 2 * time.Second // until an answer begins, but for news
+	dialTime       = 3 * time.Second // until a connection stands
+	chunkTime      = 8 * time.Second // to take one chunk, and to wait for the one before it
+	objectTime     = 3 * time.Second // likewise one object
+	maxState       = 1 << 20         // bytes of one State
+)
+
+// Followers that a device takes in a swarm: those whose next on the ring it is, and others.
+const (
+	FirstFollowers = 2
+	OtherFollowers = 2
+)
+
+// How a follower follows.
+const (
+	followFirst = "first"
+	followOther = "other"
 )
 
 // Errors that callers tell apart.
 var (
 	ErrNotTrading = errors.New("the neighbour does not trade in that")
 	ErrSelf       = errors.New("that neighbour is this device")
+	ErrBusy       = errors.New("the neighbour has followers enough")
 )
 
 // TLS returns the configuration of both sides: this device's certificate, the one of the moment as it is renewed, and any

@@ -72,7 +72,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("GET /mesh/v1/chunks/{id}", s.chunk)
 	mux.HandleFunc("GET /mesh/v1/objects/{id}", s.object)
 	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: idleTime, MaxHeaderBytes: 8 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    log.New(io.Discard, "", 0), // strangers who fail the handshake are no news
 	}
@@ -108,6 +108,14 @@ func (s *Server) swarm(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	revision, _ := strconv.ParseUint(r.URL.Query().Get("rev"), 10, 64) // not a number: not waiting
+	if how := r.URL.Query().Get("follow"); how != "" {
+		leave, ok := t.board.Enter(deviceOf(r.TLS), how == followFirst)
+		if !ok {
+			http.Error(w, "this device has followers enough", http.StatusTooManyRequests)
+			return
+		}
+		defer leave()
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), pollTime)
 	defer cancel()
 	w.Header().Set("Content-Type", "application/json")

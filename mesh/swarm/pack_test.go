@@ -1,13 +1,13 @@
 package swarm_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/waxwing-ota/waxwing/mesh/meshtest/lan"
 	"github.com/waxwing-ota/waxwing/mesh/swarm"
 )
 
@@ -30,8 +30,8 @@ func pack(chunks, first, nth int) (groups [][]int) {
 }
 
 // cost is what one device with a pack needs of the uplink.
-func (l *lan) cost(chunks int, groups [][]int) time.Duration {
-	return time.Duration(len(groups)*groupSize)*l.patchTime + time.Duration(chunks-len(groups)*groupSize)*l.chunkTime
+func cost(l *lan.LAN, groups [][]int) time.Duration {
+	return time.Duration(len(groups)*groupSize)*l.PatchTime + time.Duration(l.Chunks-len(groups)*groupSize)*l.ChunkTime
 }
 
 // TestOneCopyOfAPack lets devices with one base fetch together: each group crosses once, and whole.
@@ -39,15 +39,15 @@ func TestOneCopyOfAPack(t *testing.T) {
 	const chunks = 240
 	groups := pack(chunks, 0, 50)
 	for _, n := range []int{1, 2, 8, 20, 50} {
-		l := newLAN(t, n, chunks, together, func(_ int, o *swarm.Options) { o.Groups = groups })
-		took, ideal := l.run(), l.cost(chunks, groups)
-		if copies := l.copies(ideal); copies > 1.001 {
+		l := play(t, lan.New(lan.Site{Devices: n, Chunks: chunks, Edit: func(_ int, o *swarm.Options) { o.Groups = groups }}))
+		took, ideal := l.Took, cost(l, groups)
+		if copies := l.Copies(ideal); copies > 1.001 {
 			t.Errorf("%d devices: %.3f copies over the uplink", n, copies)
 		}
 		if limit := ideal*12/10 + 3*time.Second; took > limit {
 			t.Errorf("%d devices took %s; the uplink needs %s", n, took, ideal)
 		}
-		for c, times := range l.fetched {
+		for c, times := range l.Fetched {
 			if times != 1 {
 				t.Errorf("%d devices: chunk %d crossed %d times", n, c, times)
 			}
@@ -59,10 +59,11 @@ func TestOneCopyOfAPack(t *testing.T) {
 func TestSlowUplink(t *testing.T) {
 	const chunks = 160
 	groups := pack(chunks, 0, 1000)
-	l := newLAN(t, 20, chunks, together, func(_ int, o *swarm.Options) { o.Groups = groups })
-	l.patchTime, l.chunkTime = 300*time.Millisecond, 3*time.Second // a group takes 6 s by itself, all of them together most of a minute
-	l.run()
-	if copies := l.copies(l.cost(chunks, groups)); copies > 1.001 {
+	l := play(t, lan.New(lan.Site{
+		Devices: 20, Chunks: chunks, Edit: func(_ int, o *swarm.Options) { o.Groups = groups },
+		PatchTime: 300 * time.Millisecond, ChunkTime: 3 * time.Second, // a group takes 6 s by itself, all of them together most of a minute
+	}))
+	if copies := l.Copies(cost(l, groups)); copies > 1.001 {
 		t.Errorf("%.3f copies over the uplink", copies)
 	}
 }
@@ -73,16 +74,16 @@ func TestBasesDiffer(t *testing.T) {
 	const chunks = 240
 	large, small := pack(chunks, 40, 50), pack(chunks, 200, 7)
 	for _, n := range []int{3, 20, 50} {
-		l := newLAN(t, n, chunks, together, func(i int, o *swarm.Options) {
+		l := play(t, lan.New(lan.Site{Devices: n, Chunks: chunks, Edit: func(i int, o *swarm.Options) {
 			switch i % 3 {
 			case 0:
 				o.Groups = large
 			case 1:
 				o.Groups = small
 			}
-		})
-		took, ideal := l.run(), l.cost(chunks, large)
-		if copies := l.copies(ideal); copies > 1.03 {
+		}}))
+		took, ideal := l.Took, cost(l, large)
+		if copies := l.Copies(ideal); copies > 1.03 {
 			t.Errorf("%d devices: %.3f times what one with the better base needs", n, copies)
 		}
 		if limit := ideal*12/10 + 3*time.Second; took > limit {
@@ -93,18 +94,12 @@ func TestBasesDiffer(t *testing.T) {
 
 // TestOwnersOfPacksDie kills a fifth of the devices while they fetch groups.
 func TestOwnersOfPacksDie(t *testing.T) {
-	const chunks = 240
+	const chunks = 480
 	groups := pack(chunks, 0, 50)
-	l := newLAN(t, 20, chunks, together, func(_ int, o *swarm.Options) { o.Groups = groups })
-	l.after(6*time.Second, func() {
-		for i := range 4 {
-			d := l.devices[fmt.Sprintf("d-%02d", i*5)]
-			d.dead = true
-			l.after(10*time.Second, func() { d.told = time.Time{}; l.tell(d) })
-		}
-	})
-	l.run()
-	if copies := l.copies(l.cost(chunks, groups)); copies > 1.10 {
+	l := lan.New(lan.Site{Devices: 20, Chunks: chunks, Edit: func(_ int, o *swarm.Options) { o.Groups = groups }})
+	die(l, 5, 8*time.Second)
+	play(t, l)
+	if copies := l.Copies(cost(l, groups)); copies > 1.10 {
 		t.Errorf("%.2f copies over the uplink", copies)
 	}
 }
@@ -114,10 +109,10 @@ func TestOwnersOfPacksDie(t *testing.T) {
 func TestStallersDoNotHoldTheSite(t *testing.T) {
 	const chunks = 160
 	groups := pack(chunks, 0, 50)
-	l := newLAN(t, 10, chunks, together, func(_ int, o *swarm.Options) { o.Groups = groups })
-	l.after(0, func() { l.devices["d-03"].staller = true })
-	took := l.run()
-	if copies := l.copies(l.cost(chunks, groups)); copies > 1.15 {
+	l := lan.New(lan.Site{Devices: 10, Chunks: chunks, Edit: func(_ int, o *swarm.Options) { o.Groups = groups }})
+	l.Device(3).Nature = lan.Staller
+	took := play(t, l).Took
+	if copies := l.Copies(cost(l, groups)); copies > 1.15 {
 		t.Errorf("%.2f copies over the uplink", copies)
 	}
 	if took > 90*time.Second {
@@ -179,22 +174,24 @@ func TestAnySite(t *testing.T) {
 		}
 		deaths := rapid.IntRange(0, n-1).Draw(r, "deaths")
 		spread := time.Duration(rapid.IntRange(0, 3000).Draw(r, "spread")) * time.Millisecond
-		l := newLAN(t, n, chunks, func(i int) time.Duration { return spread * time.Duration(i) / time.Duration(n) }, func(i int, o *swarm.Options) {
-			o.Groups = rapid.SampledFrom(packs).Draw(r, "pack")
-			for range rapid.IntRange(0, 5).Draw(r, "at hand") {
-				o.Have = append(o.Have, rapid.IntRange(0, chunks-1).Draw(r, "chunk"))
-			}
+		l := lan.New(lan.Site{
+			Devices: n, Chunks: chunks, Seed: rapid.Uint64().Draw(r, "seed"),
+			Start: func(i int) time.Duration { return spread * time.Duration(i) / time.Duration(n) },
+			Edit: func(_ int, o *swarm.Options) {
+				o.Groups = rapid.SampledFrom(packs).Draw(r, "pack")
+				for range rapid.IntRange(0, 5).Draw(r, "at hand") {
+					o.Have = append(o.Have, rapid.IntRange(0, chunks-1).Draw(r, "chunk"))
+				}
+			},
 		})
 		for i := range deaths {
-			l.after(time.Duration(rapid.IntRange(3000, 20000).Draw(r, "dies at"))*time.Millisecond, func() {
-				d := l.devices[fmt.Sprintf("d-%02d", i)]
-				d.dead = true
-				l.after(10*time.Second, func() { d.told = time.Time{}; l.tell(d) })
-			})
+			at := time.Duration(rapid.IntRange(3000, 20000).Draw(r, "dies at")) * time.Millisecond
+			l.At(at, l.Device(i).Die)
+			l.At(at+noticed, l.Device(i).Vanish)
 		}
-		l.run()
+		play(r, l)
 		twice := 0
-		for _, times := range l.fetched {
+		for _, times := range l.Fetched {
 			twice += times - 1
 		}
 		if deaths == 0 && spread < time.Second && len(packs) == 1 && twice > 0 {

@@ -1,6 +1,10 @@
 package swarm
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // holder returns the least busy neighbour that has the chunk.
 func (s *Swarm) holder(c int) string {
@@ -21,32 +25,71 @@ func (s *Swarm) holder(c int) string {
 // rival is a neighbour that may own what this device lacks, since it lacks something too.
 type rival struct {
 	*peer
+	id    string
 	until time.Time // then it has stood still for too long
 }
 
-func (s *Swarm) rivals() []rival {
+func (s *Swarm) rivals(now time.Time) []rival {
 	var out []rival
-	for _, p := range s.peers {
+	s.lately(now)
+	for id, p := range s.peers {
 		if p.lacks {
-			out = append(out, rival{p, s.standsFrom(p)})
+			out = append(out, rival{p, id, s.standsFrom(p)})
 		}
 	}
 	return out
 }
 
 // standsFrom returns when a neighbour that shows nothing new from now on has stood still for too long. Bytes that it says
-// to receive count, as a group of patches shows nothing else for long on a slow uplink; but no word of it counts for ever
-// when no chunk comes of it.
+// to receive count, as a group of patches shows nothing else for long on a slow uplink; but not when what it claims takes
+// much longer to come than other fetches do.
 func (s *Swarm) standsFrom(p *peer) time.Time {
 	moved := p.moved
-	if held := s.began.Add(s.o.HoldOff); moved.Before(held) {
+	if held := s.opens(); moved.Before(held) {
 		moved = held
 	}
 	until := moved.Add(s.patience())
-	if word := p.word.Add(max(longestWord*s.o.Stall, 8*s.slow)); !p.word.IsZero() && word.Before(until) {
-		return word
+	if at := p.oldest(); !at.IsZero() && at.Add(s.word).Before(until) {
+		return at.Add(s.word)
 	}
 	return until
+}
+
+// oldest returns since when a neighbour has claimed what it has claimed for longest, of what has not come; zero: nothing.
+func (p *peer) oldest() (oldest time.Time) {
+	for _, at := range p.since {
+		if oldest.IsZero() || at.Before(oldest) {
+			oldest = at
+		}
+	}
+	return oldest
+}
+
+// crowd is how many neighbours must claim something for what is usual among them to count.
+const crowd = 3
+
+// lately brings up to date how long claims count: twice what a fetch from the origin takes. That is what those of this device
+// took, or one that is under way, or how old the claims of most neighbours grew.
+func (s *Swarm) lately(now time.Time) {
+	usual := s.slow
+	for _, r := range s.asked {
+		usual = max(usual, now.Sub(r.since))
+	}
+	var ages []time.Duration
+	for _, p := range s.peers {
+		if at := p.oldest(); p.lacks && !at.IsZero() {
+			ages = append(ages, now.Sub(at))
+		}
+	}
+	if len(ages) >= crowd {
+		slices.Sort(ages)
+		s.usual = max(s.usual, ages[(len(ages)-1)/3]) // some may claim what they do not do
+	}
+	usual = max(usual, s.usual)
+	s.word = max(s.o.Stall, 2*usual)
+	if usual == 0 {
+		s.word = longestWord * s.o.Stall
+	}
 }
 
 // patience is how long a neighbour may stand still: devices share one uplink, so it grows with how long the origin takes.
@@ -54,28 +97,67 @@ func (s *Swarm) patience() time.Duration { return max(s.o.Stall, 4*s.slow) }
 
 // handover is how much longer each device in the order of rank waits for those before it that stand still: time for the next
 // to say that it has stepped in. All who wait for one that has gone stand still too.
-func (s *Swarm) handover() time.Duration { return s.o.Stall / 2 }
+func (s *Swarm) handover() time.Duration { return s.o.Stall / 5 }
 
 // mayFetch reports whether a chunk that no neighbour has is this device's to fetch from the origin: nobody who claims it or
-// comes before this device still moves, and the next in rank has had its turn.
+// comes before this device still moves, and the next in rank has had its turn. When that rests on what others say of a
+// neighbour, it is asked itself first.
 func (s *Swarm) mayFetch(c int, rivals []rival, now time.Time) bool {
-	if s.claimed.Has(c) {
-		return true
-	}
+	mine := s.claimed.Has(c) // then only who comes before this device and claims it too is given way
 	var turn time.Time
-	before := 0
+	before, may := 0, true
 	for _, p := range rivals {
-		if !p.claims.Has(c) && !s.outranks(p.peer, c) {
+		claims, above := p.claims.Has(c), s.outranks(p.peer, c)
+		switch {
+		case !claims && !above, mine && !(claims && above):
 			continue
-		}
-		if now.Before(p.until) {
-			return false
+		case !above: // it steps in, or came before: true, if it says so itself
+			if p.heard && p.sure.Before(p.since[c]) {
+				s.doubt(p.id, now)
+				may = false
+				continue
+			}
+			fallthrough
+		default:
+			if now.Before(p.until) {
+				return false
+			}
+			if p.sure.Before(p.until) {
+				s.doubt(p.id, now)
+				may = false
+				continue
+			}
 		}
 		if before++; p.until.After(turn) {
 			turn = p.until
 		}
 	}
-	return before == 0 || !now.Before(turn.Add(time.Duration(before-1)*s.handover()))
+	if at := s.doubted[c]; at.After(turn) { // until then all waited for the same thing
+		turn, before = at, before+1
+	}
+	return may && (before == 0 || !now.Before(turn.Add(time.Duration(before-1)*s.handover())))
+}
+
+// doubt lets a neighbour be asked itself, now and then.
+func (s *Swarm) doubt(id string, now time.Time) {
+	if p := s.peers[id]; p.verified.IsZero() && now.Sub(p.sure) >= verifyEvery {
+		s.doubts[id] = true
+	}
+}
+
+// verifyEvery is how long what a neighbour has said itself is not asked for again.
+const verifyEvery = time.Second
+
+// verify asks those neighbours of whom it matters where they stand.
+func (s *Swarm) verify(now time.Time) (out []any) {
+	for _, id := range slices.Sorted(maps.Keys(s.doubts)) {
+		if p := s.peers[id]; p != nil {
+			p.verified = now
+			out = append(out, Verify{Peer: id})
+		}
+	}
+	clear(s.doubts)
+	return out
 }
 
 // outranks reports whether a neighbour comes before this device for a chunk that both lack. The order is total and the

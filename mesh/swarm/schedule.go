@@ -1,6 +1,9 @@
 package swarm
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // schedule begins every fetch that may begin now.
 func (s *Swarm) schedule(now time.Time) []any {
@@ -12,10 +15,10 @@ func (s *Swarm) schedule(now time.Time) []any {
 	for _, r := range s.asked {
 		fromPeers -= r.left
 	}
-	open := !now.Before(s.pause) && !now.Before(s.began.Add(s.o.HoldOff))
+	open := !now.Before(s.pause) && !now.Before(s.opens())
 	var rivals []rival
 	if open && s.load < maxFromOrigin {
-		rivals = s.rivals()
+		rivals = s.rivals(now)
 	}
 	claims := false
 	for i := range s.units {
@@ -43,12 +46,16 @@ func (s *Swarm) schedule(now time.Time) []any {
 				}
 				continue
 			}
-			if !may || now.Sub(s.failed[c]) < s.o.Stall {
-				continue
+			if !may || now.Sub(s.failed[c]) < s.o.Stall || s.comes(c, now) || !u.patch && len(need) >= maxFromOrigin-s.load {
+				continue // only what is asked for now is claimed: how long a claim takes tells who stands still
 			}
 			if s.mayFetch(c, rivals, now) {
 				need = append(need, c)
-			} else if u.patch { // whole or not at all: a part costs as many bytes
+				continue
+			}
+			claims = claims || s.claimed.Has(c)
+			s.claimed.Remove(c)
+			if u.patch { // whole or not at all: a part costs as many bytes
 				may, need = false, nil
 			}
 		}
@@ -58,11 +65,101 @@ func (s *Swarm) schedule(now time.Time) []any {
 		}
 		out = append(out, s.ask(u, need, now)...)
 	}
+	if open && s.quiet(now) {
+		out = append(out, s.probe(rivals, now)...)
+	}
 	if claims {
 		out = append(out, Announce{})
 	}
-	return out
+	return append(out, s.verify(now)...)
 }
+
+// opens returns when this device may begin to ask the origin: after the hold-off, and while neighbours are still turning up a
+// little later, but not for ever.
+func (s *Swarm) opens() time.Time {
+	at, last := s.began.Add(s.o.HoldOff), s.began.Add(2*s.o.HoldOff)
+	if more := s.joined.Add(s.o.HoldOff / 2); more.After(at) {
+		at = more
+	}
+	if at.After(last) {
+		return last
+	}
+	return at
+}
+
+// quiet reports whether nothing has come to anybody for long, and nobody here knows how long a fetch takes.
+func (s *Swarm) quiet(now time.Time) bool {
+	return s.slow == 0 && s.usual == 0 && s.load == 0 && !now.Before(s.quietAt())
+}
+
+func (s *Swarm) quietAt() time.Time {
+	at := s.opens()
+	if s.came.After(at) {
+		at = s.came
+	}
+	return at.Add(s.o.Stall)
+}
+
+// probe fetches a single chunk, whole, of a unit that others have claimed for long, to learn what the uplink gives: what they
+// say of themselves may be wrong, and how long to believe it depends on that. One device does it, the next when it does not;
+// the others learn from when the chunk comes to them.
+func (s *Swarm) probe(rivals []rival, now time.Time) []any {
+	old := func(p rival) bool {
+		at := p.oldest()
+		return !at.IsZero() && now.Sub(at) >= s.o.Stall
+	}
+	i := slices.IndexFunc(s.units, func(u unit) bool { return u.lacking > 0 })
+	if !slices.ContainsFunc(rivals, old) {
+		return nil
+	}
+	before := 0
+	for _, p := range rivals {
+		if !old(p) && p.weights[i] > s.weights[i] {
+			before++
+		}
+	}
+	if now.Before(s.quietAt().Add(time.Duration(before) * s.handover())) {
+		return nil
+	}
+	for _, c := range s.units[i].chunks {
+		if _, busy := s.flying[c]; !busy && !s.have.Has(c) && s.holders[c] == 0 && now.Sub(s.failed[c]) >= s.o.Stall {
+			s.serial++
+			s.asked[s.serial] = &request{since: now, left: 1, load: 1, probe: true}
+			s.load++
+			s.flying[c] = flight{from: origin, request: s.serial}
+			return []any{FromOrigin{Chunks: []int{c}}}
+		}
+	}
+	return nil
+}
+
+// arrives notes that a chunk has come to somebody. After a quiet time it tells how long a fetch takes.
+func (s *Swarm) arrives(now time.Time) {
+	if s.quiet(now) {
+		s.learn(now.Sub(s.quietAt()))
+	}
+	s.came = now
+}
+
+// learn takes how long a single chunk took for what a unit may take.
+func (s *Swarm) learn(d time.Duration) { s.usual = max(s.usual, d*GroupSize/probeParts) }
+
+// comes reports whether a chunk that the site is said to have is worth waiting for.
+func (s *Swarm) comes(c int, now time.Time) bool {
+	since, said := s.rumour[c]
+	if !said {
+		return false
+	}
+	if now.Before(since.Add(s.hope())) {
+		return true
+	}
+	delete(s.rumour, c)
+	s.doubted[c] = now
+	return false
+}
+
+// hope is how long a chunk may take that others have said to be on the site: it comes over several devices.
+func (s *Swarm) hope() time.Duration { return 2 * s.patience() }
 
 // ask sends requests for chunks of one unit, as many as may be under way.
 func (s *Swarm) ask(u *unit, need []int, now time.Time) (out []any) {
@@ -93,15 +190,38 @@ func (s *Swarm) Wake(now time.Time) time.Time {
 			next = t
 		}
 	}
-	sooner(s.began.Add(s.o.HoldOff))
+	sooner(s.opens())
 	sooner(s.pause)
+	claimed := func() bool {
+		for _, p := range s.peers {
+			if p.lacks && len(p.since) > 0 {
+				return true
+			}
+		}
+		return false
+	}
+	if s.slow == 0 && s.usual == 0 && s.load == 0 && claimed() {
+		for at := s.quietAt(); next.IsZero() || at.Before(next); at = at.Add(s.handover()) {
+			sooner(at)
+		}
+	}
 	for _, p := range s.peers {
 		if p.lacks {
 			sooner(s.nextTurn(p, now))
+			sooner(p.sure.Add(verifyEvery))
 		}
 	}
 	for _, t := range s.failed {
 		sooner(t.Add(s.o.Stall))
+	}
+	for _, t := range s.rumour {
+		sooner(t.Add(s.hope()))
+	}
+	for _, t := range s.doubted {
+		for range len(s.peers) {
+			t = t.Add(s.handover())
+			sooner(t)
+		}
 	}
 	return next
 }

@@ -68,9 +68,12 @@ func (s Set) Add(i int) { s.bits[i>>3] |= 1 << (i & 7) }
 // Remove takes i out.
 func (s Set) Remove(i int) { s.bits[i>>3] &^= 1 << (i & 7) }
 
+// Clone returns a copy.
+func (s Set) Clone() Set { return Set{n: s.n, bits: s.Bytes()} }
+
 // Without returns a copy that lacks i.
 func (s Set) Without(i int) Set {
-	out := Set{n: s.n, bits: s.Bytes()}
+	out := s.Clone()
 	if out.Has(i) {
 		out.Remove(i)
 	}

@@ -21,7 +21,6 @@
 package swarm
 
 import (
-	"math/bits"
 	"time"
 )
 
@@ -35,7 +34,8 @@ const (
 	maxFromOrigin = 4  // single chunks in flight from the origin
 	patchLoad     = 2  // single chunks that a group of patches stands for: one comes while another is decoded
 	maxStrikes    = 3  // failures after which a neighbour is dropped; one wrong chunk is enough
-	longestWord   = 12 // times Stall: how long claims count when no chunk comes of them
+	probeParts    = 4  // of a unit are fetched in the time of one chunk by itself, or come as patches in it
+	longestWord   = 12 // times Stall: how long claims count while nobody knows how long a fetch takes
 )
 
 // Pauses after the origin has failed, doubled from the first to the longest until it gives something again.
@@ -51,7 +51,7 @@ type Options struct {
 	Chunks  int           // distinct chunks of the index
 	Have    []int         // those that this device has, or gets without the swarm
 	Groups  [][]int       // chunks that come together, by patches: disjoint, each ascending
-	HoldOff time.Duration // before the first fetch from the origin
+	HoldOff time.Duration // before the first fetch from the origin; up to twice that while neighbours turn up
 	Stall   time.Duration // without progress, until a neighbour's units go to the next in rank
 }
 
@@ -73,9 +73,18 @@ type Swarm struct {
 	holders []uint16          // chunk → how many neighbours have it
 	weights []uint64          // unit → weight of this device
 	failed  map[int]time.Time // chunk → when the origin failed to give it, or the last that had it went
+	near    Near              // what neighbours have, and others beyond them
+	shifted bool              // that has changed in this step
+	rumour  map[int]time.Time // chunk of those → since when
+	doubted map[int]time.Time // chunk of those that did not come in time → since when
+	doubts  map[string]bool   // neighbours to be asked themselves
 	pause   time.Time         // the origin is not asked before
 	backoff time.Duration     // how long the last pause was; 0: the origin is well
-	slow    time.Duration     // how long the origin takes for a request, lately
+	slow    time.Duration     // how long the origin takes for a request of this device, lately
+	usual   time.Duration     // how long it takes for most of the site
+	joined  time.Time         // when a neighbour last turned up
+	came    time.Time         // when anybody in sight last got anything
+	word    time.Duration     // how long a claim counts; see lately
 }
 
 type flight struct {
@@ -87,20 +96,7 @@ type request struct {
 	since      time.Time
 	left, load int
 	gave       bool // something already
-}
-
-type peer struct {
-	have     Set
-	claims   Set
-	pack     Pack
-	first    bool      // its pack goes before this device's
-	weights  []uint64  // unit → weight
-	lacks    bool      // it is fetching too, so it may own units
-	moved    time.Time // when it last showed anything new
-	word     time.Time // when it first claimed anything since it last had a new chunk; zero: it has not
-	received int64     // bytes from the origin, as it says
-	flying   int
-	strikes  int
+	probe      bool
 }
 
 // origin is who has everything.
@@ -113,15 +109,26 @@ type (
 		Peer     string
 		Have     Set
 		Claims   Set   // chunks
+		Site     Near  // what others beyond it have, as far as it knows
 		Pack     Pack  // zero: none
 		Received int64 // bytes from the origin so far
+		Once     bool  // it answers Verify, and is not followed
 	}
-	PeerGone struct{ Peer string }
-	Got      struct{ Chunk int } // verified and in place, from wherever it was asked
-	Lost     struct {            // a fetch failed
+	PeersHeard []PeerHeard // what others say of devices that this one does not follow
+	PeerHeard  struct {
+		Peer     string
+		Claims   Set
+		Pack     Pack // zero: none, or not known
+		Received int64
+	}
+	PeerLeft struct{ Peer string } // this device does not follow it any more
+	PeerGone struct{ Peer string } // it does not answer
+	Got      struct{ Chunk int }   // verified and in place, from wherever it was asked
+	Lost     struct {              // a fetch failed
 		Chunk  int
 		Wrong  bool // the bytes were wrong: whoever gave them lies
 		Absent bool // it says that it does not have the chunk now
+		Held   bool // the origin says that another device of the site has it, or fetches it
 	}
 	Ticked struct{}
 )
@@ -137,6 +144,8 @@ type (
 	FromOrigin struct{ Chunks []int }
 	Announce   struct{} // what this device has or claims changed: let neighbours know
 	Drop       struct{ Peer, Reason string }
+	// Verify asks a neighbour anew where it stands, as much depends on it: the answer is PeerSeen or PeerGone.
+	Verify struct{ Peer string }
 )
 
 // New returns a swarm that has not begun.
@@ -144,7 +153,7 @@ func New(o Options) *Swarm {
 	s := &Swarm{
 		o: o, have: NewSet(o.Chunks), lacking: o.Chunks, flying: map[int]flight{}, asked: map[int]*request{},
 		claimed: NewSet(o.Chunks), peers: map[string]*peer{}, holders: make([]uint16, o.Chunks), failed: map[int]time.Time{},
-		unitOf: make([]int, o.Chunks),
+		unitOf: make([]int, o.Chunks), near: make(Near, o.Chunks), rumour: map[int]time.Time{}, doubts: map[string]bool{}, doubted: map[int]time.Time{},
 	}
 	s.units, s.pack = cut(o.Chunks, o.Groups)
 	for i := range s.units {
@@ -181,6 +190,12 @@ func (s *Swarm) Step(event any, now time.Time) []any {
 		s.began = now
 	case PeerSeen:
 		s.seen(e, now)
+	case PeersHeard:
+		for _, one := range e {
+			s.hear(one, now)
+		}
+	case PeerLeft:
+		s.leave(e.Peer, now)
 	case PeerGone:
 		s.forget(e.Peer, now)
 	case Got:
@@ -188,69 +203,12 @@ func (s *Swarm) Step(event any, now time.Time) []any {
 	case Lost:
 		out = s.lost(e, now)
 	}
-	return append(out, s.schedule(now)...)
-}
-
-func (s *Swarm) seen(e PeerSeen, now time.Time) {
-	p, ok := s.peers[e.Peer]
-	if !ok {
-		p = &peer{have: NewSet(s.o.Chunks), weights: s.weigh(e.Peer), moved: now}
-		s.peers[e.Peer] = p
+	out = append(out, s.schedule(now)...)
+	if s.shifted { // pass on also what is not true any more
+		s.shifted = false
+		out = append(out, Announce{})
 	}
-	if p.strikes >= maxStrikes {
-		return
-	}
-	if e.Claims.more(p.claims) || e.Received > p.received {
-		p.moved = now
-	}
-	if s.hold(p, e.Have) {
-		p.moved, p.word = now, time.Time{}
-	}
-	if p.word.IsZero() && e.Claims.Count() > 0 {
-		p.word = now
-	}
-	p.claims, p.received = e.Claims, e.Received
-	if p.pack.ID != e.Pack.ID {
-		p.pack, p.first = e.Pack, e.Pack.before(s.pack)
-	}
-	p.lacks = e.Have.Count() < s.o.Chunks
-}
-
-// hold replaces what a neighbour has and reports whether it has anything new.
-func (s *Swarm) hold(p *peer, have Set) (more bool) {
-	for i, b := range have.bits {
-		for diff := b ^ p.have.bits[i]; diff != 0; diff &= diff - 1 {
-			c := i*8 + bits.TrailingZeros8(diff)
-			if have.Has(c) {
-				s.holders[c]++
-				more = true
-			} else {
-				s.holders[c]--
-			}
-		}
-	}
-	p.have = have
-	return more
-}
-
-// forget takes a neighbour off. Most likely it is starting its new release and comes back: what it alone had, or was about
-// to have, is waited for a while, as it would cross the uplink twice.
-func (s *Swarm) forget(id string, now time.Time) {
-	if p := s.peers[id]; p != nil {
-		had := p.have
-		s.hold(p, NewSet(s.o.Chunks))
-		for c := 0; c < s.o.Chunks && p.strikes < maxStrikes; c++ {
-			if (had.Has(c) || p.claims.Has(c)) && s.holders[c] == 0 && !s.have.Has(c) {
-				s.failed[c] = now
-			}
-		}
-	}
-	delete(s.peers, id)
-	for c, f := range s.flying {
-		if f.from == id {
-			delete(s.flying, c)
-		}
-	}
+	return out
 }
 
 // gain notes that a chunk is at hand and reports whether that is new.
@@ -260,6 +218,9 @@ func (s *Swarm) gain(c int) bool {
 	}
 	s.have.Add(c)
 	s.claimed.Remove(c)
+	delete(s.rumour, c)
+	s.near[c] = 0
+	delete(s.doubted, c)
 	s.units[s.unitOf[c]].lacking--
 	s.lacking--
 	return true
@@ -285,7 +246,13 @@ func (s *Swarm) got(c int, now time.Time) []any {
 			p.flying--
 		} else if r != nil {
 			if !r.gave {
-				s.slow = (3*s.slow + now.Sub(r.since)) / 4
+				if d := now.Sub(r.since); r.probe {
+					s.learn(d)
+				} else if s.slow == 0 {
+					s.slow = d
+				} else {
+					s.slow = (3*s.slow + d) / 4
+				}
 			}
 			r.gave = true
 			s.pause, s.backoff = time.Time{}, 0
@@ -294,6 +261,8 @@ func (s *Swarm) got(c int, now time.Time) []any {
 	if !s.gain(c) {
 		return nil
 	}
+	s.arrives(now)
+	s.kept(c)
 	return []any{Announce{}}
 }
 
@@ -304,6 +273,10 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 	}
 	if r != nil {
 		s.failed[e.Chunk] = now
+		if e.Held {
+			s.claimed.Remove(e.Chunk)
+			return nil
+		}
 		if !now.Before(s.pause) { // one pause for all that failed together
 			s.backoff = min(max(2*s.backoff, firstPause), longestPause)
 			s.pause = now.Add(s.backoff)
@@ -326,12 +299,13 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 	if e.Wrong || p.strikes >= maxStrikes {
 		p.strikes = maxStrikes
 		s.hold(p, NewSet(s.o.Chunks))
-		p.claims, p.lacks = Set{}, false
+		p.claims, p.site, p.lacks = Set{}, nil, false
+		s.believe(now)
 		reason := "it fails to give what it says it has"
 		if e.Wrong {
 			reason = "it gave wrong bytes"
 		}
-		return []any{Drop{Peer: f.from, Reason: reason}}
+		return []any{Drop{Peer: f.from, Reason: reason}, Announce{}} // what it said is not passed on any more
 	}
 	return nil
 }
