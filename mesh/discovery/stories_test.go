@@ -257,10 +257,6 @@ func flood(ctx context.Context) error {
 	if _, err := os.Stdin.Read(line); err != nil {
 		return err
 	}
-	// No waiting for whether somebody else has the address.
-	if err := os.WriteFile("/proc/sys/net/ipv6/conf/eth0/accept_dad", []byte("0"), 0o600); err != nil {
-		return err
-	}
 	if err := ip("link set lo up", "link set eth0 up", "addr add 10.77.0.200/24 dev eth0"); err != nil {
 		return err
 	}
@@ -315,7 +311,8 @@ func flood(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			for want := int(time.Since(began).Seconds() * 20_000); sent < want; sent++ {
-				if err := send(sent, packets[sent%len(packets)]); err != nil && !errors.Is(err, syscall.ENOBUFS) {
+				err := send(sent, packets[sent%len(packets)])
+				if err != nil && !errors.Is(err, syscall.ENOBUFS) && !errors.Is(err, syscall.EADDRNOTAVAIL) { // not yet
 					return err
 				}
 				if sent%10_000 == 0 {
