@@ -31,6 +31,11 @@ func (s *Server) wireDevices(p *parts) error {
 		}
 		return float64(sum)
 	}))
+	p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "waxwing_origin_held_total", Help: "Requests below /repo that were left to another device of the same site.",
+	}, func() float64 { return float64(p.sites.Held()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "waxwing_devices_isolated", Help: "Devices that could not reach another one of their site lately.",
+	}, func() float64 { return float64(p.sites.Isolated(context.Background())) }))
 	return s.wireBroker(p, names)
 }
 

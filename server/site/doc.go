@@ -35,4 +35,10 @@
 // still, or some minutes after the bytes went out. Who cannot reach the holder says so ([protocol.HeaderIsolated]) and is served, then and
 // for some minutes; who has waited in vain is served too, and after several waits with all that the holder has. A holder that two devices cannot reach loses its leases. Where
 // several islands of one site cannot reach each other, each has a holder of its own.
+//
+// # What can go wrong
+//
+// A device can name any site in its configuration, and so be told the addresses of the devices there and hold up others for
+// some seconds each; the label of an operator goes before what it says. A device that lies about what it holds or cannot
+// reach costs its own site bytes or seconds. Nothing that is said here makes a device believe or run anything.
 package site

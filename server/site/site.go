@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,6 +56,7 @@ type Sites struct {
 	leases *leases
 	wake   chan struct{} // something is dirty; buffer of one
 	again  chan struct{} // all hints are to be published anew; buffer of one
+	held   atomic.Int64
 
 	mu      sync.RWMutex
 	remotes map[string]remote
@@ -267,7 +269,24 @@ func (s *Sites) Lease(device string, q Request) (*Lease, error) {
 	if site == "" {
 		return nil, nil
 	}
-	return s.leases.take(site, device, q, s.active, s.o.Now())
+	lease, err := s.leases.take(site, device, q, s.active, s.o.Now())
+	if err != nil {
+		s.held.Add(1)
+	}
+	return lease, err
+}
+
+// Held returns how many requests were left to another device of the site so far.
+func (s *Sites) Held() int64 { return s.held.Load() }
+
+// Isolated returns how many devices could not reach another one of their site lately.
+func (s *Sites) Isolated(ctx context.Context) (n int) {
+	s.each(ctx, func(_ *member, _ string, v *fleet.View) {
+		if len(v.State.Report.Isolated) > 0 {
+			n++
+		}
+	})
+	return n
 }
 
 func (s *Sites) siteWithOthers(device string) string {

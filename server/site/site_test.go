@@ -264,6 +264,9 @@ func TestLeasesAreForSites(t *testing.T) {
 	if _, err := w.Lease("b", q); !errors.As(err, &held) || held.Holder != "a" {
 		t.Fatal(err)
 	}
+	if w.Held() != 1 {
+		t.Error(w.Held())
+	}
 	if got := w.Holder("a", "b").String(); got != "a 10.0.0.1:7" {
 		t.Error(got)
 	}
