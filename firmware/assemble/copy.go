@@ -49,7 +49,9 @@ func (a *Assembly) scan(ctx context.Context) error {
 		buf := a.buffers.take()
 		defer a.buffers.give(buf)
 		for _, i := range a.at[c.ID] {
-			if a.read(buf[:c.Size], i) != nil {
+			// Where nothing was written only zeros can stand: a largest chunk of them, or the end of one.
+			zeros := a.isZero(c.ID) || i == len(a.o.Index.Chunks)-1
+			if !zeros && a.hollow(a.o.Index.Span(i).Offset, int(c.Size)) || a.read(buf[:c.Size], i) != nil {
 				return nil
 			}
 		}
@@ -191,8 +193,12 @@ func (a *Assembly) place(plain []byte, id firmware.ChunkID) error {
 // write gives the target those pages of plain that it does not hold at off, and returns how many bytes it took. What
 // cannot be read is written: that may mend it.
 func (a *Assembly) write(plain []byte, off int64, stands []byte) (written int64, err error) {
-	got, _ := a.o.Target.ReadAt(stands, off)
-	stands = stands[:got]
+	if a.hollow(off, len(plain)) {
+		clear(stands)
+	} else {
+		got, _ := a.o.Target.ReadAt(stands, off)
+		stands = stands[:got]
+	}
 	if bytes.Equal(plain, stands) {
 		return 0, nil
 	}

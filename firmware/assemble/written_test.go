@@ -64,7 +64,7 @@ func TestHolesStayHoles(t *testing.T) {
 	wanted = append(wanted, noise(50<<10, 2)...)
 	wanted = append(wanted, make([]byte, 1<<20)...) // also at the end
 	index, byID := cut(t, wanted)
-	for _, size := range []int64{int64(len(wanted)), 0} {
+	for i, size := range []int64{int64(len(wanted)), 0, int64(len(wanted))} {
 		f, err := os.Create(filepath.Join(t.TempDir(), "slot"))
 		if err != nil {
 			t.Fatal(err)
@@ -73,8 +73,12 @@ func TestHolesStayHoles(t *testing.T) {
 		if err := f.Truncate(size); err != nil {
 			t.Fatal(err)
 		}
+		var target assemble.Target = f
+		if i == 2 {
+			target = assemble.File{File: f} // which knows its holes
+		}
 		n := 0
-		stats, err := assemble.New(assemble.Options{Index: index, Digest: firmware.Sum(wanted), Target: f}).Run(t.Context(), origin(byID, &n))
+		stats, err := assemble.New(assemble.Options{Index: index, Digest: firmware.Sum(wanted), Target: target}).Run(t.Context(), origin(byID, &n))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -86,7 +86,7 @@ func (a *app) extractCasync(ctx context.Context, o casyncFlags) (err error) {
 	}
 	m := a.meter("extracting", x.Size())
 	stats, err := assemble.New(assemble.Options{
-		Index: x, Target: out, Seeds: seeds, Progress: func(s assemble.Stats) { m.at(s.Done) },
+		Index: x, Target: assemble.File{File: out}, Seeds: seeds, Progress: func(s assemble.Stats) { m.at(s.Done) },
 	}).Run(ctx, casyncStore{o.store, x.Hash}.fetch)
 	if err != nil {
 		return err

@@ -136,7 +136,7 @@ func (a *app) assemble(
 	}
 	m := a.meter("extracting", part.Size)
 	assembly := assemble.New(assemble.Options{
-		Index: w.index, Digest: part.SHA256, Target: out, Seeds: seeds, Progress: func(s assemble.Stats) { m.at(s.Done) },
+		Index: w.index, Digest: part.SHA256, Target: assemble.File{File: out}, Seeds: seeds, Progress: func(s assemble.Stats) { m.at(s.Done) },
 	})
 	stats, err := assembly.Run(ctx, func(ctx context.Context, missing []firmware.Chunk, deliver assemble.Deliver) error {
 		_, err := w.Fetch(ctx, missing, deliver)
