@@ -54,7 +54,7 @@ func (m *Mesh) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, del
 	}
 	f := &fetch{
 		m: m, s: s, deliver: deliver, chunks: s.Index.Distinct(), events: make(chan any, 64), links: make(chan any, 16),
-		at: map[string]netip.AddrPort{}, moved: time.Now(), followed: map[string]bool{},
+		at: map[string]netip.AddrPort{}, moved: time.Now(), followed: map[string]bool{}, failures: map[netip.AddrPort]int{},
 	}
 	want := make(map[firmware.ChunkID]bool, len(missing))
 	for _, c := range missing {
@@ -136,6 +136,9 @@ type fetch struct {
 	before   int64                     // m.o.Received() at the start
 	told     int64                     // of it, to neighbours
 	toldAt   time.Time
+
+	mu       sync.Mutex
+	failures map[netip.AddrPort]int // in a row, of neighbours that were asked for news
 
 	peers, origin atomic.Int64
 }

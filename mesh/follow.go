@@ -86,12 +86,12 @@ func (m *Mesh) follow(ctx context.Context, f *fetch, id string, at netip.AddrPor
 		state, err := m.client.State(ctx, at, f.s.ID, revision, how)
 		var seen swarm.PeerSeen
 		var words []swarm.Word
-		if err == nil {
-			m.intro.hears(id)
-			seen, words, err = f.understand(state)
-		}
 		if ctx.Err() != nil {
 			return
+		}
+		f.answers(ctx, id, at, err)
+		if err == nil {
+			seen, words, err = f.understand(state)
 		}
 		if err != nil {
 			m.o.Log.Debug("a neighbour is not followed", "neighbor", id, "because", err)
@@ -120,7 +120,9 @@ func (f *fetch) verify(ctx context.Context, id string) error {
 	err := errors.New("it is out of sight")
 	if ok {
 		var state exchange.State
-		if state, err = f.m.client.State(ctx, at, f.s.ID, 0, exchange.Once); err == nil {
+		state, err = f.m.client.State(ctx, at, f.s.ID, 0, exchange.Once)
+		f.answers(ctx, id, at, err)
+		if err == nil {
 			var seen swarm.PeerSeen
 			if seen, _, err = f.understand(state); err == nil {
 				seen.Peer, seen.Once = id, true
@@ -131,6 +133,27 @@ func (f *fetch) verify(ctx context.Context, id string) error {
 	f.m.o.Log.Debug("a neighbour does not say where it stands", "neighbor", id, "because", err)
 	_ = f.tell(ctx, swarm.Refused{Device: id}) // it ends with ctx
 	return f.say(ctx, swarm.PeerGone{Peer: id})
+}
+
+// lastFailure in a row of a neighbour makes discovery doubt that it is still there.
+const lastFailure = 3
+
+// answers notes whether a neighbour answered at all.
+func (f *fetch) answers(ctx context.Context, id string, at netip.AddrPort, err error) {
+	well := err == nil || errors.Is(err, exchange.ErrNotTrading) || errors.Is(err, exchange.ErrBusy)
+	f.mu.Lock()
+	f.failures[at]++
+	if well {
+		delete(f.failures, at)
+	}
+	gone := f.failures[at] == lastFailure
+	f.mu.Unlock()
+	if well {
+		f.m.intro.hears(id)
+	}
+	if gone && ctx.Err() == nil {
+		f.m.judge(ctx, at, false)
+	}
 }
 
 // understand reads a neighbour's state, and what it passes on.

@@ -62,6 +62,7 @@ type Mesh struct {
 	o      Options
 	server *exchange.Server
 	client *exchange.Client
+	silent silences
 	met    chan netip.AddrPort // neighbours that greeted this device
 	judged chan discovery.Verdict
 	look   chan struct{} // buffer of one

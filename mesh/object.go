@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,6 +19,9 @@ import (
 const (
 	maxAsked = 64                     // neighbours that are asked for an object
 	askAgain = 200 * time.Millisecond // who is about to have it
+
+	objectQuiet  = 700 * time.Millisecond // without an answer of anybody
+	silenceLasts = time.Minute
 )
 
 // Object asks neighbours for small content with a digest, such as an index. The error matches firmware.ErrNotFound when
@@ -70,42 +74,95 @@ func (m *Mesh) ranked(sum firmware.Digest) []candidate {
 	mine := weight(m.o.Device)
 	var out []candidate
 	for _, n := range m.Neighbors() {
+		if m.silent.lately(n.ID) {
+			continue
+		}
 		out = append(out, candidate{n, bytes.Compare(weight(n.ID), mine) > 0})
 	}
 	slices.SortFunc(out, func(a, b candidate) int { return bytes.Compare(weight(b.ID), weight(a.ID)) })
 	return out[:min(len(out), maxAsked)]
 }
 
+// answer is what came of asking a neighbour for an object.
+type answer struct {
+	candidate
+	b   []byte
+	err error
+}
+
 // askAll asks neighbours, four at a time, until one has the object. Otherwise it returns those who will have it before this
-// device, and the error of the first that did not help.
+// device, and the error of the first that did not help. Who is silent while others answer is not waited for, nor asked again
+// soon.
 func (m *Mesh) askAll(ctx context.Context, sum firmware.Digest, limit int64, ask []candidate) (b []byte, ahead []candidate, err error) {
 	ctx, enough := context.WithCancel(ctx)
-	defer enough()
-	got, later := make(chan []byte, len(ask)), make(chan candidate, len(ask))
+	answers := make(chan answer, len(ask))
 	var g errgroup.Group
 	g.SetLimit(4)
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		for _, n := range ask {
+			g.Go(func() error {
+				b, err := m.client.Object(ctx, n.Addr, sum, limit)
+				answers <- answer{n, b, err}
+				return nil
+			})
+		}
+	}()
+	defer func() {
+		enough()
+		<-asked
+		_ = g.Wait() // the functions return nil
+	}()
+	silent := map[string]bool{}
 	for _, n := range ask {
-		g.Go(func() error {
-			b, err := m.client.Object(ctx, n.Addr, sum, limit)
+		silent[n.ID] = true
+	}
+	quiet := time.NewTimer(objectQuiet)
+	defer quiet.Stop()
+	for range ask {
+		select {
+		case a := <-answers:
+			delete(silent, a.ID)
+			quiet.Reset(objectQuiet)
 			var is *exchange.InterestError
 			switch {
-			case err == nil:
-				got <- b
-				enough()
-			case errors.As(err, &is) && (n.before || is.Interest == exchange.Fetching):
-				later <- n
+			case a.err == nil:
+				return a.b, nil, nil
+			case errors.As(a.err, &is) && (a.before || is.Interest == exchange.Fetching):
+				ahead = append(ahead, a.candidate)
 			}
-			return err
-		})
+			err = errors.Join(err, a.err)
+		case <-quiet.C:
+			for id := range silent {
+				m.silent.note(id)
+			}
+			return nil, ahead, fmt.Errorf("%d neighbours are silent: %w", len(silent), err)
+		case <-ctx.Done():
+			return nil, ahead, ctx.Err()
+		}
 	}
-	err = g.Wait()
-	close(later)
-	for n := range later {
-		ahead = append(ahead, n)
+	return nil, ahead, err
+}
+
+// silences are neighbours that did not answer lately.
+type silences struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func (s *silences) note(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at == nil || len(s.at) >= maxAsked {
+		s.at = map[string]time.Time{}
 	}
-	select {
-	case b = <-got:
-	default:
-	}
-	return b, ahead, err
+	s.at[id] = time.Now()
+}
+
+func (s *silences) lately(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := s.at[id]
+	return ok && time.Since(at) < silenceLasts
 }

@@ -115,7 +115,7 @@ func (c *Client) State(ctx context.Context, at netip.AddrPort, id firmware.Diges
 
 // Chunk returns a plain chunk of a known size, verified. The error matches firmware.ErrCorrupt when the bytes are wrong.
 func (c *Client) Chunk(ctx context.Context, at netip.AddrPort, want firmware.Chunk) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, chunkTime)
+	ctx, cancel := context.WithTimeout(ctx, 2*chunkTime(int(want.Size))) // the one before it may be on the line still
 	defer cancel()
 	r, err := c.get(ctx, c.bytes, at, "chunks/"+want.ID.String(), int64(want.Size))
 	if err != nil {
@@ -125,6 +125,11 @@ func (c *Client) Chunk(ctx context.Context, at netip.AddrPort, want firmware.Chu
 		return nil, fmt.Errorf("chunk %s from %s: %w", want.ID, at, firmware.ErrCorrupt)
 	}
 	return r.body, nil
+}
+
+// chunkTime is how long a chunk of a size may take.
+func chunkTime(size int) time.Duration {
+	return firstByte + time.Duration(size)*time.Second/leastRate
 }
 
 // Object returns small content with a digest, of at most limit bytes, verified. When the neighbour does not have it, the

@@ -163,7 +163,7 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) {
 // hand gives bytes to a neighbour; a slow reader is let go.
 func (s *Server) hand(w http.ResponseWriter, b []byte) {
 	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(chunkTime))
+	_ = control.SetWriteDeadline(time.Now().Add(chunkTime(len(b))))
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
 	n, _ := w.Write(b)

@@ -29,11 +29,11 @@ const GroupSize = 16
 
 // Limits of one device.
 const (
-	maxFromPeer   = 3  // chunks in flight from one neighbour
+	maxFromPeer   = 2  // chunks in flight from one neighbour: one comes while another is asked for
 	maxFromPeers  = 8  // chunks in flight from all neighbours
 	maxFromOrigin = 4  // single chunks in flight from the origin
 	patchLoad     = 2  // single chunks that a group of patches stands for: one comes while another is decoded
-	maxStrikes    = 3  // failures after which a neighbour is dropped; one wrong chunk is enough
+	maxStrikes    = 3  // failures in a row after which a neighbour is dropped; one wrong chunk is enough
 	probeParts    = 4  // of a unit are fetched in the time of one chunk by itself, or come as patches in it
 	longestWord   = 12 // times Stall: how long claims count while nobody knows how long a fetch takes
 )
@@ -244,6 +244,9 @@ func (s *Swarm) got(c int, now time.Time) []any {
 	if f, r, ok := s.land(c); ok {
 		if p := s.peers[f.from]; p != nil {
 			p.flying--
+			if p.strikes < maxStrikes {
+				p.strikes = 0
+			}
 		} else if r != nil {
 			if !r.gave {
 				if d := now.Sub(r.since); r.probe {
