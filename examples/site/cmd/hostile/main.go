@@ -184,7 +184,7 @@ func (d *device) size(ctx context.Context, id firmware.Digest) int {
 		if n > 0 {
 			break
 		}
-		if s, err := d.client.State(ctx, at, id, 0); err == nil {
+		if s, err := d.client.State(ctx, at, id, 0, exchange.Once); err == nil {
 			n = s.Chunks
 		}
 	}
