@@ -11,7 +11,7 @@
 //
 // The devices with the same label site; else those whose configuration names the same site; else those that are seen
 // behind the same public address, an IPv4 address or a /64 of IPv6. Where a load balancer hides the addresses of devices,
-// all of them seem to be one site: say [ByLabel] then. A site is a guess about who may reach whom and never evidence: who
+// all of them seem to be one site: say [ByLabel] then. (Of more than 4,096 devices none is introduced or held up.) A site is a guess about who may reach whom and never evidence: who
 // a neighbour is its certificate says, and what it gives is proven by digest.
 //
 // # Hints

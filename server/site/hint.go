@@ -113,6 +113,17 @@ func (s *Sites) prepare() (wait time.Duration) {
 }
 
 func (s *Sites) prepareSite(id string, now time.Time) (later time.Duration) {
+	if large := len(s.sites[id]) > maxDevices; large != s.large[id] {
+		if s.large[id] = large; !large {
+			delete(s.large, id)
+		} else {
+			s.o.Log.Warn("too many devices seem to be at one site, so none of them is introduced to another; if a load balancer "+
+				"hides their addresses start the server with --sites label", "site", id, "devices", len(s.sites[id]))
+		}
+	}
+	if s.large[id] {
+		return 0
+	}
 	soon := func(d time.Duration) {
 		if d > 0 && (later == 0 || d < later) {
 			later = d

@@ -19,6 +19,9 @@ import (
 // LabelKey is the label that names a device's site.
 const LabelKey = "site"
 
+// maxDevices at one site: more of them are behind a load balancer, or carry a label that means something else.
+const maxDevices = 4096
+
 // Mode says how sites are told apart.
 type Mode string
 
@@ -65,6 +68,7 @@ type Sites struct {
 	moved   map[string]struct{}           // devices that are to be looked at again
 	dirty   map[string]struct{}           // sites whose hints are to be made again
 	hints   map[string]*hint              // device → what it was told last
+	large   map[string]bool               // sites of more than maxDevices
 }
 
 // remote is whence a device speaks.
@@ -119,6 +123,7 @@ func New(o Options) *Sites {
 		o: o, leases: newLeases(), wake: make(chan struct{}, 1), again: make(chan struct{}, 1),
 		remotes: map[string]remote{}, members: map[string]*member{}, sites: map[string]map[string]*member{},
 		moved: map[string]struct{}{}, dirty: map[string]struct{}{}, hints: map[string]*hint{},
+		large: map[string]bool{},
 	}
 }
 
@@ -259,7 +264,8 @@ func (s *Sites) leave(m *member) {
 	nudge(s.wake)
 }
 
-// Lease asks for a lease on bytes of the repository. It is nil for a device without a site, or that is alone there. The error
+// Lease asks for a lease on bytes of the repository. It is nil for a device without a site, or that is alone there, or among
+// too many to be at one place. The error
 // is a [HeldError].
 func (s *Sites) Lease(device string, q Request) (*Lease, error) {
 	if s.o.Mode == Off {
@@ -294,6 +300,9 @@ func (s *Sites) siteWithOthers(device string) string {
 	defer s.mu.RUnlock()
 	m := s.members[device]
 	if m == nil || !m.active() {
+		return ""
+	}
+	if len(s.sites[m.site]) > maxDevices {
 		return ""
 	}
 	for _, o := range s.sites[m.site] {

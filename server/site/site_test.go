@@ -318,3 +318,23 @@ func TestDocumentIsOneThatDevicesRead(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// Behind a load balancer that hides addresses nobody is introduced to the whole fleet, and nobody waits for it.
+func TestTooManyForOnePlace(t *testing.T) {
+	w := newTown(t)
+	for i := range maxDevices + 1 {
+		w.device(fmt.Sprintf("d-%d", i), "192.0.2.1:1", fmt.Sprintf("10.0.%d.%d:7", i/250, 1+i%250), nil)
+	}
+	if later := w.round(0); later != 0 || w.count != 0 {
+		t.Errorf("%d messages, more in %s", w.count, later)
+	}
+	for _, d := range []string{"d-1", "d-2"} {
+		if l, err := w.Lease(d, Request{Path: "chunks/1"}); l != nil || err != nil {
+			t.Error(l, err)
+		}
+	}
+	w.device("d-0", "192.0.2.1:1", "10.0.0.1:7", func(v *fleet.View) { v.Labels = map[string]string{LabelKey: "oslo"} })
+	if w.round(0); w.count != maxDevices {
+		t.Errorf("%d messages for those that are few enough", w.count)
+	}
+}
