@@ -1,23 +1,38 @@
 // Package swarm decides who fetches what from whom, so that a site's uplink carries each chunk once. It is pure:
-// [Swarm.Step] takes an event and the time and returns effects.
+// [Swarm.Step] and [Links.Step] take an event and the time and return effects.
+//
+// # Who fetches
 //
 // The distinct chunks of an index, numbered in order of first use, form units: the groups of the device's pack of patches,
 // whose chunks come together, and blocks of [GroupSize] of the others, whose chunks come one by one. Every unit has one
 // owner among the devices that lack some of it: the one with the highest rendezvous hash of (unit, device). All devices
 // that see the same neighbours name the same owner without talking. The owner fetches from the origin; the others wait
-// until the owner, or anybody, has the chunks and take them from there.
+// until somebody they follow has the chunks and take them from there.
 //
-//	somebody has it                    → take it from the least busy of them
+//	one that I follow has it           → take it from the least busy of them
+//	the site has it, further away      → wait: it comes nearer, from device to device
 //	I own it, hold-off is over         → claim it, fetch it from the origin
-//	somebody claims or owns it         → wait; when nothing moves, the next in rank steps in
+//	somebody claims or owns it         → wait; when nothing moves, ask it itself; then the next in rank steps in
 //
 // Devices of one site may run different releases and so have different packs, or none. Claims name chunks, so that
 // everybody understands them whatever their own units are; and a chunk that one device gets by a patch and another whole
 // is the first one's to fetch, since that is the cheaper way for the site. See [Pack].
 //
-// The hold-off at the start gives neighbours that begin at the same moment time to see each other; measured in simulation,
-// it is what turns 1.15 copies over the uplink into 1.00. Views may differ for a while: the cost is a chunk fetched twice,
-// never a wrong one. Every chunk is verified by the caller before Got is said.
+// # Who hears of what
+//
+// A device follows three others ([Links]), so news passes on from device to device: what is near and how far ([Near]), and a
+// [Word] of each device, which says what it claims and that it moves.
+//
+// # Whom to believe
+//
+// A chunk is verified by the caller before Got is said, so no neighbour can spoil anything; it can only make others wait.
+// What a device says of itself lets it be waited for as long as fetches usually take here, and not much longer: claims
+// without deeds end. What others say of it lets this device wait, but before it steps in, or gives way, it asks that device
+// itself ([Verify]); from then on it believes nobody else about one of whom others have lied. Where nobody knows how long a
+// fetch takes, one device tries with a single chunk. What the site is said to have and does not come is fetched in the end.
+//
+// The hold-off at the start gives neighbours that begin at the same moment time to see each other; it is longer while they
+// still turn up. Views may differ for a while: the cost is a chunk fetched twice, never a wrong one.
 package swarm
 
 import (
@@ -295,7 +310,7 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 	if s.holders[e.Chunk] == 0 && !e.Wrong {
 		s.failed[e.Chunk] = now // it may be about to start anew, as in forget
 	}
-	if e.Absent {
+	if e.Absent || p.strikes >= maxStrikes {
 		return nil
 	}
 	p.strikes++
