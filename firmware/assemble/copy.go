@@ -17,13 +17,13 @@ const page = 4 << 10
 // syncEvery is how many bytes are written, or how far what is in place from the beginning grows, between syncs: often enough
 // that the last one finds little to do and little is left to prove then, and that a small device does not fill with what
 // waits to be written.
-const syncEvery = 16 << 20
+const syncEvery = 32 << 20
 
 // each calls do for the chunks of a list, in order, several at once.
-func (a *Assembly) each(ctx context.Context, list []firmware.Chunk, do func(ctx context.Context, c firmware.Chunk) error) error {
+func (a *Assembly) each(ctx context.Context, workers int, list []firmware.Chunk, do func(ctx context.Context, c firmware.Chunk) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
-	for range min(a.o.Workers, len(list)) {
+	for range min(workers, len(list)) {
 		g.Go(func() error {
 			for {
 				i := int(next.Add(1)) - 1
@@ -45,7 +45,7 @@ func (a *Assembly) each(ctx context.Context, list []firmware.Chunk, do func(ctx 
 // scan finds what the target holds in the right place, of what no seed has. A chunk that repeats counts only when every
 // place has it.
 func (a *Assembly) scan(ctx context.Context) error {
-	return a.each(ctx, a.Missing(), func(_ context.Context, c firmware.Chunk) error {
+	return a.each(ctx, a.o.Workers, a.Missing(), func(_ context.Context, c firmware.Chunk) error {
 		buf := a.buffers.take()
 		defer a.buffers.give(buf)
 		for _, i := range a.at[c.ID] {
@@ -68,6 +68,10 @@ func (a *Assembly) fill(ctx context.Context, fetch Fetch, p *proof) error {
 	var following errgroup.Group
 	following.Go(func() error { return a.follow(ctx, p, ended) })
 
+	workers := a.o.Workers
+	if len(missing) > 0 { // what is fetched keeps one busy, and the proof waits for it more than for copies
+		workers = max(1, workers-1)
+	}
 	g, working := errgroup.WithContext(ctx)
 	if len(missing) > 0 {
 		g.Go(func() error {
@@ -77,7 +81,7 @@ func (a *Assembly) fill(ctx context.Context, fetch Fetch, p *proof) error {
 		})
 	}
 	g.Go(func() error {
-		return a.each(working, local, func(ctx context.Context, c firmware.Chunk) error { return a.copy(ctx, c) })
+		return a.each(working, workers, local, func(ctx context.Context, c firmware.Chunk) error { return a.copy(ctx, c) })
 	})
 	err := g.Wait()
 	close(ended)

@@ -118,7 +118,7 @@ func (a *Assembly) front() int64 {
 func (a *Assembly) proveChunks(ctx context.Context) error {
 	var mu sync.Mutex
 	first, bad := -1, error(nil)
-	err := a.each(ctx, a.o.Index.Distinct(), func(_ context.Context, c firmware.Chunk) error {
+	err := a.each(ctx, a.o.Workers, a.o.Index.Distinct(), func(_ context.Context, c firmware.Chunk) error {
 		buf := a.buffers.take()
 		defer a.buffers.give(buf)
 		for _, i := range a.at[c.ID] {

@@ -18,7 +18,7 @@ import (
 
 // extractMemory bounds what is kept before garbage is collected, as on a device: what is extracted here is to show what that
 // needs. The index of a large payload comes on top.
-const extractMemory, extractMemoryPerChunk = 12 << 20, 256
+const extractMemory, extractMemoryPerChunk = 16 << 20, 256
 
 // extractFlags say what to put where.
 type extractFlags struct {
