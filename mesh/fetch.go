@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -252,14 +253,14 @@ func (f *fetch) act(ctx context.Context, effect any) (news bool) {
 		f.work.Go(func() error { return f.verify(ctx, e.Peer) })
 	case swarm.FromPeer:
 		at := f.at[e.Peer]
-		f.work.Go(func() error { return f.fromPeer(ctx, at, e.Chunk) })
+		f.work.Go(func() error { return f.fromPeer(ctx, e.Peer, at, e.Chunk) })
 	case swarm.FromOrigin:
 		f.work.Go(func() error { return f.fromOrigin(ctx, e.Chunks) })
 	}
 	return false
 }
 
-func (f *fetch) fromPeer(ctx context.Context, at netip.AddrPort, n int) error {
+func (f *fetch) fromPeer(ctx context.Context, id string, at netip.AddrPort, n int) error {
 	plain, err := f.m.client.Chunk(ctx, at, f.chunks[n])
 	if err == nil {
 		f.peers.Add(int64(len(plain)))
@@ -269,8 +270,10 @@ func (f *fetch) fromPeer(ctx context.Context, at netip.AddrPort, n int) error {
 		}
 	}
 	if err != nil {
+		var late net.Error
 		return f.say(ctx, swarm.Lost{
-			Chunk: n, Wrong: errors.Is(err, firmware.ErrCorrupt), Absent: errors.Is(err, exchange.ErrNotTrading),
+			Slow:  errors.As(err, &late) && late.Timeout(),
+			Chunk: n, From: id, Wrong: errors.Is(err, firmware.ErrCorrupt), Absent: errors.Is(err, exchange.ErrNotTrading),
 		})
 	}
 	return f.say(ctx, swarm.Got{Chunk: n})

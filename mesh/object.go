@@ -20,6 +20,8 @@ const (
 	maxAsked = 64                     // neighbours that are asked for an object
 	askAgain = 200 * time.Millisecond // who is about to have it
 
+	objectPatience = 4 * time.Second // for somebody who says that it fetches the object
+
 	objectQuiet  = 700 * time.Millisecond // without an answer of anybody
 	silenceLasts = time.Minute
 )
@@ -38,9 +40,19 @@ func (m *Mesh) Object(ctx context.Context, sum firmware.Digest, limit int64) ([]
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	m.server.Say(sum, exchange.Seeking, most)
+	fetching := map[string]time.Time{} // those who say that they do, since when
 	ask := m.ranked(sum)
 	for {
 		b, ahead, err := m.askAll(ctx, sum, limit, ask)
+		for _, n := range ahead {
+			if _, known := fetching[n.ID]; n.fetches && !known {
+				fetching[n.ID] = time.Now()
+			}
+		}
+		ahead = slices.DeleteFunc(ahead, func(n candidate) bool { // what it says does not come true
+			at, says := fetching[n.ID]
+			return says && time.Since(at) > objectPatience
+		})
 		switch {
 		case b != nil:
 			m.server.Say(sum, exchange.None, most)
@@ -62,7 +74,8 @@ func (m *Mesh) Object(ctx context.Context, sum firmware.Digest, limit int64) ([]
 // candidate is a neighbour that is asked for an object.
 type candidate struct {
 	Neighbor
-	before bool // it comes before this device when both need it
+	before  bool // it comes before this device when both need it
+	fetches bool // it says so
 }
 
 // ranked returns neighbours in the order in which they would fetch an object.
@@ -77,7 +90,7 @@ func (m *Mesh) ranked(sum firmware.Digest) []candidate {
 		if m.silent.lately(n.ID) {
 			continue
 		}
-		out = append(out, candidate{n, bytes.Compare(weight(n.ID), mine) > 0})
+		out = append(out, candidate{Neighbor: n, before: bytes.Compare(weight(n.ID), mine) > 0})
 	}
 	slices.SortFunc(out, func(a, b candidate) int { return bytes.Compare(weight(b.ID), weight(a.ID)) })
 	return out[:min(len(out), maxAsked)]
@@ -130,6 +143,7 @@ func (m *Mesh) askAll(ctx context.Context, sum firmware.Digest, limit int64, ask
 			case a.err == nil:
 				return a.b, nil, nil
 			case errors.As(a.err, &is) && (a.before || is.Interest == exchange.Fetching):
+				a.fetches = is.Interest == exchange.Fetching
 				ahead = append(ahead, a.candidate)
 			}
 			err = errors.Join(err, a.err)

@@ -29,7 +29,7 @@ const (
 	pollTime       = 5 * time.Second // longest wait for news, and so until one that died is noticed
 	firstByte      = 2 * time.Second // until an answer begins, but for news
 	dialTime       = 3 * time.Second // until a connection stands
-	leastRate      = 32 << 10        // bytes a second of a chunk that has begun
+	leastRate      = 64 << 10        // bytes a second of a chunk that has begun
 	objectTime     = 3 * time.Second // likewise one object
 	maxState       = 1 << 20         // bytes of one State
 )

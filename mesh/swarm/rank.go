@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// holder returns the least busy neighbour that has the chunk.
-func (s *Swarm) holder(c int) string {
-	best := ""
+// holder returns the least busy neighbour that has the chunk, but for one; none: origin.
+func (s *Swarm) holder(c int, but string) string {
+	best := origin
 	u := s.unitOf[c]
 	for id, p := range s.peers {
-		if !p.have.Has(c) {
+		if !p.have.Has(c) || id == but {
 			continue
 		}
 		if b := s.peers[best]; best == "" || p.flying < b.flying ||

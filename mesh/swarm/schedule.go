@@ -32,15 +32,21 @@ func (s *Swarm) schedule(now time.Time) []any {
 		}
 		var need []int
 		for _, c := range u.chunks {
-			if _, busy := s.flying[c]; busy || s.have.Has(c) {
+			if s.have.Has(c) {
+				continue
+			}
+			if f, busy := s.flying[c]; busy {
+				if f.from != origin && now.Sub(f.since) >= hedge {
+					out = append(out, s.askAnother(c, f, now)...)
+				}
 				continue
 			}
 			if s.holders[c] > 0 {
 				if fromPeers >= maxFromPeers {
 					continue
 				}
-				if p := s.holder(c); s.peers[p].flying < maxFromPeer {
-					s.flying[c], fromPeers = flight{from: p}, fromPeers+1
+				if p := s.holder(c, origin); s.peers[p].flying < maxFromPeer {
+					s.flying[c], fromPeers = flight{from: p, since: now}, fromPeers+1
 					s.peers[p].flying++
 					out = append(out, FromPeer{Peer: p, Chunk: c})
 				}
@@ -161,6 +167,20 @@ func (s *Swarm) comes(c int, now time.Time) bool {
 // hope is how long a chunk may take that others have said to be on the site: it comes over several devices.
 func (s *Swarm) hope() time.Duration { return 2 * s.patience() }
 
+// askAnother asks a second neighbour for a chunk that the first takes long to give. Whoever is faster gives it.
+func (s *Swarm) askAnother(c int, f flight, now time.Time) []any {
+	p := s.holder(c, f.from)
+	if p == origin || s.peers[p].flying >= maxFromPeer {
+		return nil
+	}
+	if slow := s.peers[f.from]; slow != nil {
+		slow.flying--
+	}
+	s.flying[c] = flight{from: p, since: now}
+	s.peers[p].flying++
+	return []any{FromPeer{Peer: p, Chunk: c}}
+}
+
 // ask sends requests for chunks of one unit, as many as may be under way.
 func (s *Swarm) ask(u *unit, need []int, now time.Time) (out []any) {
 	load, step := 1, 1
@@ -213,6 +233,11 @@ func (s *Swarm) Wake(now time.Time) time.Time {
 	}
 	for _, t := range s.failed {
 		sooner(t.Add(s.o.Stall))
+	}
+	for _, f := range s.flying {
+		if f.from != origin {
+			sooner(f.since.Add(hedge))
+		}
 	}
 	for _, t := range s.rumour {
 		sooner(t.Add(s.hope()))

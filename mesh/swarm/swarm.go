@@ -44,13 +44,14 @@ const GroupSize = 16
 
 // Limits of one device.
 const (
-	maxFromPeer   = 2  // chunks in flight from one neighbour: one comes while another is asked for
-	maxFromPeers  = 8  // chunks in flight from all neighbours
-	maxFromOrigin = 4  // single chunks in flight from the origin
-	patchLoad     = 2  // single chunks that a group of patches stands for: one comes while another is decoded
-	maxStrikes    = 3  // failures in a row after which a neighbour is dropped; one wrong chunk is enough
-	probeParts    = 4  // of a unit are fetched in the time of one chunk by itself, or come as patches in it
-	longestWord   = 12 // times Stall: how long claims count while nobody knows how long a fetch takes
+	maxFromPeer   = 2           // chunks in flight from one neighbour: one comes while another is asked for
+	maxFromPeers  = 8           // chunks in flight from all neighbours
+	maxFromOrigin = 4           // single chunks in flight from the origin
+	patchLoad     = 2           // single chunks that a group of patches stands for: one comes while another is decoded
+	hedge         = time.Second // that a neighbour takes for a chunk, until another one is asked too
+	maxStrikes    = 3           // failures in a row after which a neighbour is dropped; one wrong chunk is enough
+	probeParts    = 4           // of a unit are fetched in the time of one chunk by itself, or come as patches in it
+	longestWord   = 12          // times Stall: how long claims count while nobody knows how long a fetch takes
 )
 
 // Pauses after the origin has failed, doubled from the first to the longest until it gives something again.
@@ -105,6 +106,7 @@ type Swarm struct {
 type flight struct {
 	from    string // neighbour, or origin
 	request int    // if from the origin
+	since   time.Time
 }
 
 type request struct {
@@ -141,9 +143,11 @@ type (
 	Got      struct{ Chunk int }   // verified and in place, from wherever it was asked
 	Lost     struct {              // a fetch failed
 		Chunk  int
-		Wrong  bool // the bytes were wrong: whoever gave them lies
-		Absent bool // it says that it does not have the chunk now
-		Held   bool // the origin says that another device of the site has it, or fetches it
+		From   string // the neighbour that was asked; empty: the origin
+		Wrong  bool   // the bytes were wrong: whoever gave them lies
+		Absent bool   // it says that it does not have the chunk now
+		Slow   bool   // it did not answer in time, for which all who wait with this device pay
+		Held   bool   // the origin says that another device of the site has it, or fetches it
 	}
 	Ticked struct{}
 )
@@ -285,9 +289,13 @@ func (s *Swarm) got(c int, now time.Time) []any {
 }
 
 func (s *Swarm) lost(e Lost, now time.Time) []any {
-	f, r, ok := s.land(e.Chunk)
-	if !ok {
-		return nil
+	late := s.flying[e.Chunk].from != e.From // somebody else was asked too by now
+	var r *request
+	if !late {
+		var ok bool
+		if _, r, ok = s.land(e.Chunk); !ok {
+			return nil
+		}
 	}
 	if r != nil {
 		s.failed[e.Chunk] = now
@@ -301,11 +309,13 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 		}
 		return nil
 	}
-	p := s.peers[f.from]
+	p := s.peers[e.From]
 	if p == nil {
 		return nil
 	}
-	p.flying--
+	if !late {
+		p.flying--
+	}
 	s.hold(p, p.have.Without(e.Chunk))
 	if s.holders[e.Chunk] == 0 && !e.Wrong {
 		s.failed[e.Chunk] = now // it may be about to start anew, as in forget
@@ -314,6 +324,9 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 		return nil
 	}
 	p.strikes++
+	if e.Slow {
+		p.strikes++
+	}
 	if e.Wrong || p.strikes >= maxStrikes {
 		p.strikes = maxStrikes
 		s.hold(p, NewSet(s.o.Chunks))
@@ -323,7 +336,7 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 		if e.Wrong {
 			reason = "it gave wrong bytes"
 		}
-		return []any{Drop{Peer: f.from, Reason: reason}, Announce{}} // what it said is not passed on any more
+		return []any{Drop{Peer: e.From, Reason: reason}, Announce{}} // what it said is not passed on any more
 	}
 	return nil
 }

@@ -20,7 +20,10 @@ func (l *LAN) request(from, to *Device, then func(ok bool)) {
 
 // take plays a request for a chunk. Ports carry one chunk after the other.
 func (l *LAN) take(d, from *Device, c int) {
-	lost := func(e swarm.Lost) { d.step(e) }
+	lost := func(e swarm.Lost) {
+		e.From = from.ID
+		d.step(e)
+	}
 	l.request(d, from, func(ok bool) {
 		switch {
 		case !ok:
