@@ -115,13 +115,6 @@ func (b *Board) Hear(words []swarm.Word, packs []Pack) (news []swarm.Word) {
 	return news
 }
 
-// Words returns all words that are not too old.
-func (b *Board) Words() []swarm.Word {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.news.Since(0, time.Now())
-}
-
 // Await returns the state once it is another than the revision, or as it is when ctx ends. Revision 0 asks anew.
 func (b *Board) Await(ctx context.Context, revision uint64) State {
 	for {
@@ -177,7 +170,7 @@ func (b *Board) Enter(device string, first bool) (leave func(), ok bool) {
 			same++
 		}
 	}
-	if most := map[bool]int{true: FirstFollowers, false: OtherFollowers}[first]; same >= most {
+	if most := map[bool]int{true: swarm.FirstFollowers, false: swarm.OtherFollowers}[first]; same >= most {
 		return nil, false
 	}
 	f := b.followers[device]

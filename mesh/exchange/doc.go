@@ -34,12 +34,6 @@ const (
 	maxState       = 1 << 20         // bytes of one State
 )
 
-// Followers that a device takes in a swarm: those whose next on the ring it is, and others.
-const (
-	FirstFollowers = 2
-	OtherFollowers = 2
-)
-
 // How a follower follows.
 const (
 	followFirst = "first"

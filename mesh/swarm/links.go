@@ -36,6 +36,12 @@ type LinkOptions struct {
 // Follows is how many others a device follows.
 const Follows = 3
 
+// Followers that a device takes: those whose next on the ring it is, and others.
+const (
+	FirstFollowers = 2
+	OtherFollowers = 2
+)
+
 type contact struct {
 	id      string
 	place   uint64

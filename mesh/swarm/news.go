@@ -6,7 +6,6 @@ import "time"
 type Word struct {
 	Device   string
 	Revision uint64 // rises with every word of the device
-	Count    int    // chunks at hand
 	Claims   Set
 	Pack     string // Pack.ID
 	Received int64  // bytes from the origin so far

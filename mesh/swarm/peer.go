@@ -133,6 +133,9 @@ func (s *Swarm) believe(now time.Time) {
 	was := slices.Clone(s.near)
 	clear(s.near)
 	for _, p := range s.peers {
+		if len(p.site) == 0 && p.have.Count() == 0 {
+			continue // most of a large site: this device follows a few
+		}
 		for c := range s.near {
 			hops := uint8(0)
 			switch {

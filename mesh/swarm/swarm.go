@@ -35,9 +35,7 @@
 // still turn up. Views may differ for a while: the cost is a chunk fetched twice, never a wrong one.
 package swarm
 
-import (
-	"time"
-)
+import "time"
 
 // GroupSize is how many consecutive chunks without a patch have one owner: about a megabyte.
 const GroupSize = 16

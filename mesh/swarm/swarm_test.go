@@ -45,7 +45,7 @@ func TestOneCopyOverTheUplink(t *testing.T) {
 		if limit := ideal*12/10 + 3*time.Second; l.Took > limit {
 			t.Errorf("%d devices took %s; the uplink needs %s", n, l.Took, ideal)
 		}
-		if f := l.Links(); f[0] < min(1, n-1) || f[len(f)-1] > lan.FirstFollowers+lan.OtherFollowers {
+		if f := l.Links(); f[0] < min(1, n-1) || f[len(f)-1] > swarm.FirstFollowers+swarm.OtherFollowers {
 			t.Errorf("%d devices: followers %v", n, f)
 		}
 	}

@@ -174,9 +174,9 @@ func (d *Device) room(number int, first bool) bool {
 		}
 	}
 	if first {
-		return same < FirstFollowers
+		return same < swarm.FirstFollowers
 	}
-	return same < max(OtherFollowers, d.l.Follow)
+	return same < max(swarm.OtherFollowers, d.l.Follow)
 }
 
 // step lets the swarm take an event.

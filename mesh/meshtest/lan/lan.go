@@ -45,12 +45,6 @@ type Site struct {
 	Follow int                                    // links of a device; swarm.Follows
 }
 
-// How many others a device lets follow it, as mesh/exchange does: because it is their next on the ring, or otherwise.
-const (
-	FirstFollowers = 2
-	OtherFollowers = 2
-)
-
 // LAN plays a site.
 type LAN struct {
 	Site
