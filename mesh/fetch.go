@@ -247,7 +247,7 @@ func (f *fetch) act(ctx context.Context, effect any) (news bool) {
 	case swarm.Announce:
 		return true
 	case swarm.Drop:
-		f.m.o.Log.Warn("a neighbour is dropped", "neighbor", e.Peer, "because", e.Reason)
+		f.m.offended(e.Peer, Kind(e.Kind))
 		f.work.Go(func() error { return f.tell(ctx, swarm.Banned{Device: e.Peer}) })
 	case swarm.Verify:
 		f.work.Go(func() error { return f.verify(ctx, e.Peer) })

@@ -54,7 +54,9 @@ type Options struct {
 	Objects func(firmware.Digest) []byte
 	HoldOff time.Duration // before the first fetch from the origin; 0: 1.5 s
 	Stall   time.Duration // of a neighbour, until its work goes to another; 0: 5 s
-	Log     *slog.Logger
+	// Offended hears what neighbours did and should not have done, from several goroutines; it must not block. May be nil.
+	Offended func(Offence)
+	Log      *slog.Logger
 }
 
 // Mesh is this device among its neighbours.
@@ -67,6 +69,7 @@ type Mesh struct {
 	judged chan discovery.Verdict
 	look   chan struct{} // buffer of one
 	intro  introductions
+	watch  func(Offence) // may be nil
 
 	mu        sync.Mutex
 	since     time.Time // when looking for neighbours began; zero: not yet
@@ -138,7 +141,7 @@ func (m *Mesh) Run(ctx context.Context) error {
 	g.Go(func() error { return m.server.Serve(ctx, l) })
 	g.Go(func() error {
 		return discovery.Run(ctx, discovery.Options{
-			Fleet: m.o.Fleet, Port: port, Interfaces: m.o.Interfaces, Introduced: m.met, Judged: m.judged, Look: m.look, Log: m.o.Log,
+			Fleet: m.o.Fleet, Port: port, Interfaces: m.o.Interfaces, Introduced: m.met, Judged: m.judged, Look: m.look, Loud: m.flooded, Log: m.o.Log,
 		}, func(all []netip.AddrPort) {
 			select {
 			case <-found: // only the newest counts

@@ -117,6 +117,7 @@ func (m *Mesh) askAll(ctx context.Context, sum firmware.Digest, limit int64, ask
 		for _, n := range ask {
 			g.Go(func() error {
 				b, err := m.client.Object(ctx, n.Addr, sum, limit)
+				m.gaveObject(n.ID, err)
 				answers <- answer{n, b, err}
 				return nil
 			})

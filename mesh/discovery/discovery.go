@@ -63,6 +63,9 @@ type Options struct {
 	Introduced <-chan netip.AddrPort
 	// Judged tells how it goes with the neighbours that were found. Nil: nobody judges, and all strangers are shown at once.
 	Judged <-chan Verdict
+	// Loud hears of an address that said too much and is not listened to for ten seconds, or of the group when more came from
+	// many addresses than is read. A forged packet names whoever its sender likes. It must not block, and may be nil.
+	Loud func(netip.Addr)
 	// Look asks anew who is there, for instance because an update begins. May be nil.
 	Look <-chan struct{}
 	Log  *slog.Logger

@@ -23,6 +23,9 @@ func (b *bucket) allow(now time.Time, rate, burst float64) bool {
 	if !b.at.IsZero() {
 		b.used = max(0, b.used-max(0, now.Sub(b.at).Seconds())*rate)
 	}
+	if b.used == 0 { // what was too much long ago is no part of this
+		b.denied = 0
+	}
 	b.at = now
 	if b.used+1 > burst {
 		b.denied++
@@ -60,6 +63,15 @@ func (s *sources) loud(a netip.Addr) bool {
 		return false
 	}
 	b.denied = 0
+	return true
+}
+
+// crowded reports, once each time, that all together go on saying too much.
+func (s *sources) crowded() bool {
+	if s.all.denied < crowdAfter {
+		return false
+	}
+	s.all.denied = 0
 	return true
 }
 

@@ -133,7 +133,7 @@ func TestOthersUnderstand(t *testing.T) {
 		t.Fatalf("networks: %v", lo)
 	}
 	for _, n := range lo {
-		s, err := open(ctx, n, v4)
+		s, err := open(ctx, n, v4, func(netip.Addr) {})
 		if err != nil {
 			t.Fatal(err)
 		}

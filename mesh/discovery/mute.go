@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	muteAfter = 200 // packets of an address that were too many
-	muteTime  = 10 * time.Second
-	maxMuted  = 16
+	muteAfter  = 200    // packets of an address that were too many
+	crowdAfter = 10_000 // of all: more than the largest site says when its power comes back
+	muteTime   = 10 * time.Second
+	maxMuted   = 16
 )
 
 // networkHeader is where Linux lets a filter of a socket see the header of IP (SKF_NET_OFF).

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -120,7 +121,8 @@ type stats struct {
 	PeakKB  int
 	CPU     time.Duration
 	Wall    time.Duration
-	Packets int // of a flood
+	Packets int    // of a flood
+	Loud    string // who floods, with blanks between them
 }
 
 func hub(ctx context.Context, story string) error {
@@ -260,12 +262,13 @@ func device(ctx context.Context, n int) error {
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
 	began := time.Now()
+	loud := &talkers{}
 	ended, ask := make(chan error, 1), make(chan struct{}, 1)
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); out <- (report{N: n, Done: true}) {
 		command, rest, _ := strings.Cut(lines.Text(), " ")
 		switch command {
 		case "begin":
-			go func() { ended <- look(ctx, n, ask, out) }()
+			go func() { ended <- look(ctx, n, ask, loud, out) }()
 		case "ask":
 			ask <- struct{}{}
 		case "leave":
@@ -279,7 +282,9 @@ func device(ctx context.Context, n int) error {
 				return err
 			}
 		case "stats":
-			out <- report{N: n, Stats: cost(time.Since(began))}
+			s := cost(time.Since(began))
+			s.Loud = loud.String()
+			out <- report{N: n, Stats: s}
 		default:
 			if err := ip(lines.Text()); err != nil {
 				return err
@@ -289,8 +294,28 @@ func device(ctx context.Context, n int) error {
 	return nil
 }
 
+// talkers are those who say too much.
+type talkers struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *talkers) note(a netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Contains(l.all, a.String()) {
+		l.all = append(l.all, a.String())
+	}
+}
+
+func (l *talkers) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.all, " ")
+}
+
 // look reports whom it finds and can call.
-func look(ctx context.Context, n int, ask <-chan struct{}, out chan<- report) error {
+func look(ctx context.Context, n int, ask <-chan struct{}, loud *talkers, out chan<- report) error {
 	found := make(chan []netip.AddrPort, 1)
 	judged := make(chan discovery.Verdict, 512)
 	go func() {
@@ -319,6 +344,7 @@ func look(ctx context.Context, n int, ask <-chan struct{}, out chan<- report) er
 	}()
 	return discovery.Run(ctx, discovery.Options{
 		Fleet: "namespaces", Port: ports + n, Judged: judged, Look: ask, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Loud: loud.note,
 	}, func(all []netip.AddrPort) {
 		select {
 		case <-found:

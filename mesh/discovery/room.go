@@ -56,9 +56,13 @@ type spoken struct {
 }
 
 func newRoom(o Options, name string, found Found) *room {
+	if o.Loud == nil {
+		o.Loud = func(netip.Addr) {}
+	}
 	return &room{
-		o: o, name: name, found: found, open: open, links: map[string]*spoken{}, failed: map[string]bool{}, ears: make(chan heard),
+		o: o, name: name, found: found, links: map[string]*spoken{}, failed: map[string]bool{}, ears: make(chan heard),
 		table: table{all: map[netip.AddrPort]*neighbor{}, judged: o.Judged != nil},
+		open:  func(ctx context.Context, n network, f family) (voice, error) { return open(ctx, n, f, o.Loud) },
 	}
 }
 

@@ -35,6 +35,7 @@ type socket struct {
 	say     func([]byte) error
 	arrival func(oob []byte) (arrival, error)
 	mutes   mutes
+	loud    func(netip.Addr)
 	muting  atomic.Bool
 	dropped atomic.Uint64 // packets that were not read, or read and not decoded, to bound the work
 }
@@ -43,8 +44,8 @@ type socket struct {
 type arrival struct{ link, hops int }
 
 // open joins the group on a link.
-func open(ctx context.Context, n network, f family) (_ voice, err error) {
-	s := &socket{family: f, link: n}
+func open(ctx context.Context, n network, f family, loud func(netip.Addr)) (_ voice, err error) {
+	s := &socket{family: f, link: n, loud: loud}
 	if s.conn, err = listen(ctx, n, f); err != nil {
 		return nil, err
 	}
@@ -170,6 +171,9 @@ func (s *socket) listen(ctx context.Context, c *codec, deliver func(netip.Addr, 
 			if who.loud(addr) {
 				s.mutes.add(now, addr)
 				s.muting.Store(true)
+				s.loud(addr)
+			} else if who.crowded() {
+				s.loud(group(s.family))
 			}
 			continue
 		}

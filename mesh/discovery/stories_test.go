@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -227,9 +228,17 @@ func flooded(s *site) error {
 		if err := s.do(d, "stats"); err != nil {
 			return err
 		}
-		fmt.Printf("device %d: peak of %d KB, %.0f %% of a processor\n", d.n, d.stats.PeakKB, 100*d.stats.CPU.Seconds()/d.stats.Wall.Seconds())
+		fmt.Printf("device %d: peak of %d KB, %.0f %% of a processor; too loud: %s\n", d.n, d.stats.PeakKB, 100*d.stats.CPU.Seconds()/d.stats.Wall.Seconds(), d.stats.Loud)
 		if d.stats.PeakKB > 64<<10 {
 			return fmt.Errorf("device %d has taken %d KB", d.n, d.stats.PeakKB)
+		}
+		for _, who := range strings.Fields(d.stats.Loud) {
+			if flooder := "10.77.0.200"; who != flooder && !strings.HasPrefix(who, "fe80::") {
+				return fmt.Errorf("device %d blames %s for what %s does", d.n, who, flooder)
+			}
+		}
+		if d == all[0] && d.stats.Loud == "" {
+			return errors.New("nobody is blamed for the flood")
 		}
 	}
 	return nil

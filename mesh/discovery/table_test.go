@@ -172,6 +172,29 @@ func TestLimits(t *testing.T) {
 	if total > parseBurst+11*parseRate || len(s.each) > maxSources {
 		t.Errorf("let through: %d, from %d remembered", total, len(s.each))
 	}
+	if !s.crowded() || s.crowded() {
+		t.Error("it is not said, or more than once, that many say too much")
+	}
+}
+
+// TestTalkative: who says a little too much now and then is not loud, however long that goes on; who says too much is.
+func TestTalkative(t *testing.T) {
+	s, now, who := sources{each: map[netip.Addr]*bucket{}}, time.Now(), netip.MustParseAddr("10.0.0.1")
+	says := func(n int) (loud bool) {
+		for range n {
+			loud = !s.allow(now, who, false) && s.loud(who) || loud
+		}
+		return loud
+	}
+	for range 100 {
+		now = now.Add(time.Minute)
+		if says(sourceBurst + muteAfter/2) {
+			t.Fatal("it is loud")
+		}
+	}
+	if !says(muteAfter) {
+		t.Error("a flood is not loud")
+	}
 }
 
 // TestMutes runs the filter as the kernel does.

@@ -160,9 +160,22 @@ type (
 	// answered with Got or Lost; when some come and others do not, what came counts.
 	FromOrigin struct{ Chunks []int }
 	Announce   struct{} // what this device has or claims changed: let neighbours know
-	Drop       struct{ Peer, Reason string }
+	// Drop says that nothing more is asked of a neighbour, and why.
+	Drop struct {
+		Peer string
+		Kind Offence
+	}
 	// Verify asks a neighbour anew where it stands, as much depends on it: the answer is PeerSeen or PeerGone.
 	Verify struct{ Peer string }
+)
+
+// Offence is the stable code of what a neighbour did.
+type Offence string
+
+// The offences for which a neighbour is dropped.
+const (
+	WrongBytes Offence = "wrong-bytes" // it gave bytes that are not the chunk
+	NoDeeds    Offence = "no-deeds"    // it fails, again and again, to give what it says it has
 )
 
 // New returns a swarm that has not begun.
@@ -330,11 +343,11 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 		s.hold(p, NewSet(s.o.Chunks))
 		p.claims, p.site, p.lacks = Set{}, nil, false
 		s.believe(now)
-		reason := "it fails to give what it says it has"
+		kind := NoDeeds
 		if e.Wrong {
-			reason = "it gave wrong bytes"
+			kind = WrongBytes
 		}
-		return []any{Drop{Peer: e.From, Reason: reason}, Announce{}} // what it said is not passed on any more
+		return []any{Drop{Peer: e.From, Kind: kind}, Announce{}} // what it said is not passed on any more
 	}
 	return nil
 }
