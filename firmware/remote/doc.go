@@ -14,6 +14,9 @@
 // or most of it, or when its body is small beside the chunks that are wanted; see worth. Publishers leave groups out of a
 // pack that are not smaller than their chunks, so an update never costs more than its chunks and the front of the pack.
 //
+// Devices with the same base need the same groups: their bodies may be kept ([Options.Keep]) and taken from each other
+// ([Remote.Patched]).
+//
 // A pack that changes while it is read, because somebody built it anew, spoils what is fetched from then on and nothing
 // else.
 //
@@ -70,6 +73,7 @@ type Options struct {
 	Base     *Base           // nil: there is none, everything is fetched whole
 	Requests int             // under way at a time; 0: 4
 	Decoders int             // groups decoded at a time, each in 4 to 8 MiB that are kept and 4 MiB of bodies; 0: one
+	Keep     *Kept           // takes the groups' bodies that came; nil: they are let go
 	Whole    int64           // bytes of the largest pack that is read at once where ranges are not known
 	Log      *slog.Logger    // nil: silent
 }

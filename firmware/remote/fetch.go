@@ -27,6 +27,7 @@ func (r *Remote) Plan(batch []firmware.Chunk) (patchBytes int64, whole []firmwar
 // wanted is a group, and the chunks of it that are wanted.
 type wanted struct {
 	patch.Group
+	number int
 	pack   *patch.Pack
 	chunks []firmware.Chunk // of the whole group
 	ids    map[firmware.ChunkID]firmware.Chunk
@@ -44,7 +45,7 @@ func (r *Remote) plan(batch []firmware.Chunk) (groups []*wanted, whole []firmwar
 			continue
 		}
 		if by[i] == nil {
-			by[i] = &wanted{Group: r.pack.Groups[i], pack: r.pack, ids: map[firmware.ChunkID]firmware.Chunk{}}
+			by[i] = &wanted{number: i, Group: r.pack.Groups[i], pack: r.pack, ids: map[firmware.ChunkID]firmware.Chunk{}}
 			groups = append(groups, by[i])
 			for _, n := range by[i].Chunks {
 				by[i].chunks = append(by[i].chunks, r.distinct[n])
@@ -148,6 +149,51 @@ func (r *Remote) plain(ctx context.Context, c firmware.Chunk, deliver Deliver, l
 // errEnough ends the decoding of a group when nothing more of it is wanted.
 var errEnough = errors.New("the rest is not wanted")
 
+// Patched gets the body of a group from somebody who has kept it, and delivers the chunks of a batch out of it. get is
+// called with the group's size and returns no more than that. What was delivered counts. When the body does not yield what
+// is wanted, since it is wrong or of another base, or the base here is damaged, the error matches firmware.ErrCorrupt.
+func (r *Remote) Patched(ctx context.Context, group int, batch []firmware.Chunk, deliver Deliver,
+	get func(ctx context.Context, size int64) ([]byte, error),
+) error {
+	g := r.wants(group, batch)
+	if g == nil {
+		return ErrNoPack
+	}
+	if err := r.bodies.Acquire(ctx, g.Size); err != nil {
+		return err
+	}
+	defer r.bodies.Release(g.Size)
+	body, err := get(ctx, g.Size)
+	if err != nil {
+		return err
+	}
+	wrong, err := r.decode(ctx, g, body, deliver)
+	if err == nil && (wrong != nil || len(g.ids) > 0) {
+		err = fmt.Errorf("the patch of group %d yields %d of %d chunks: %w", group, len(batch)-len(g.ids), len(batch),
+			errors.Join(firmware.ErrCorrupt, wrong))
+	}
+	return err
+}
+
+// wants returns a group with the chunks of a batch, which are of it; nil when there is no such group.
+func (r *Remote) wants(group int, batch []firmware.Chunk) *wanted {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pack == nil || r.distinct == nil || group < 0 || group >= len(r.pack.Groups) {
+		return nil
+	}
+	g := &wanted{number: group, Group: r.pack.Groups[group], pack: r.pack, ids: map[firmware.ChunkID]firmware.Chunk{}}
+	for _, n := range g.Chunks {
+		g.chunks = append(g.chunks, r.distinct[n])
+	}
+	for _, c := range batch {
+		if i, ok := r.group[c.ID]; ok && i == group {
+			g.ids[c.ID] = c
+		}
+	}
+	return g
+}
+
 // patched fetches a group and delivers what is wanted of it. Chunks that did not come stay in g.ids: only the network, the
 // context and deliver can fail it.
 func (r *Remote) patched(ctx context.Context, g *wanted, deliver Deliver, line *atomic.Int64) error {
@@ -167,21 +213,31 @@ func (r *Remote) patched(ctx context.Context, g *wanted, deliver Deliver, line *
 		}
 		return fmt.Errorf("patches: %w", err)
 	}
+	wrong, err := r.decode(ctx, g, body, deliver)
+	if err == nil {
+		r.judge(len(g.ids), len(g.chunks), wrong)
+	}
+	return err
+}
+
+// decode delivers what is wanted of a group, and keeps its body when all of it came out right. wrong says why some did not.
+func (r *Remote) decode(ctx context.Context, g *wanted, body []byte, deliver Deliver) (wrong, fatal error) {
 	var decoder *delta.Decoder
 	select {
 	case decoder = <-r.decoders:
 		defer func() { r.decoders <- decoder }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
+	keep := r.o.Keep != nil
 	sizes := make([]int, len(g.chunks))
 	for i, c := range g.chunks {
 		sizes[i] = int(c.Size)
 	}
-	var fatal error
-	err = decoder.Decode(body, r.o.Base.Payload, r.o.Base.Index.Size(), sizes, func(i int, plain []byte) error {
+	wrong = decoder.Decode(body, r.o.Base.Payload, r.o.Base.Index.Size(), sizes, func(i int, plain []byte) error {
 		id := g.chunks[i].ID
 		if _, want := g.ids[id]; !want {
+			keep = keep && firmware.Sum(plain) == id
 			return nil
 		}
 		err := ctx.Err()
@@ -195,15 +251,20 @@ func (r *Remote) patched(ctx context.Context, g *wanted, deliver Deliver, line *
 		if err == nil {
 			delete(g.ids, id)
 		}
-		if len(g.ids) == 0 {
+		if len(g.ids) == 0 && !keep {
 			return errEnough
 		}
 		return nil
 	})
-	if fatal == nil {
-		r.judge(len(g.ids), len(g.chunks), err)
+	if errors.Is(wrong, errEnough) {
+		wrong = nil
 	}
-	return fatal
+	if keep && fatal == nil && wrong == nil && len(g.ids) == 0 {
+		if err := r.o.Keep.put(g.number, body); err != nil {
+			r.o.Log.Warn("a patch is not kept", "error", err)
+		}
+	}
+	return wrong, fatal
 }
 
 // badGroups is how many groups may fail before it is asked whether more fail than not: damage in a few places of a base

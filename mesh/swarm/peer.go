@@ -12,6 +12,8 @@ type peer struct {
 	have     Set
 	site     Near // what it says that others beyond it have
 	claims   Set
+	patches  Set               // groups of this device's pack whose patches it passes on
+	plain    bool              // it is not asked for patches any more
 	since    map[int]time.Time // chunk that it claims and nobody here has → since when
 	pack     Pack
 	first    bool      // its pack goes before this device's
@@ -19,7 +21,7 @@ type peer struct {
 	lacks    bool      // it is fetching too, so it may own units
 	moved    time.Time // when it last claimed anything new, or received something that it claims
 	received int64     // bytes from the origin, as it says
-	flying   int
+	flying   int       // load of what it is asked for
 	strikes  int
 
 	heard    bool      // through others only: this device does not follow it
@@ -54,6 +56,9 @@ func (s *Swarm) seen(e PeerSeen, now time.Time) {
 		s.arrives(now)
 	}
 	s.hold(p, e.Have)
+	if p.patches = (Set{}); e.Pack.ID == s.pack.ID {
+		p.patches = e.Patches
+	}
 	for c := range p.since {
 		if e.Have.Has(c) {
 			s.kept(c)
@@ -204,7 +209,7 @@ func (s *Swarm) forget(id string, now time.Time) {
 func (s *Swarm) part(p *peer, id string, now time.Time) {
 	had, site := p.have, p.site
 	s.hold(p, NewSet(s.o.Chunks))
-	p.site = nil
+	p.site, p.patches = nil, Set{}
 	s.ground(id)
 	s.believe(now)
 	for c := range s.o.Chunks {
@@ -216,10 +221,9 @@ func (s *Swarm) part(p *peer, id string, now time.Time) {
 
 // ground gives up what is on its way from a neighbour.
 func (s *Swarm) ground(id string) {
-	for c, f := range s.flying {
-		if f.from == id {
-			delete(s.flying, c)
+	for c, r := range s.flying {
+		if r.from == id {
+			s.land(c)
 		}
 	}
-	s.peers[id].flying = 0
 }

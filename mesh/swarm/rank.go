@@ -8,10 +8,15 @@ import (
 
 // holder returns the least busy neighbour that has the chunk, but for one; none: origin.
 func (s *Swarm) holder(c int, but string) string {
+	return s.least(c, func(id string, p *peer) bool { return p.have.Has(c) && id != but })
+}
+
+// least returns the least busy neighbour of some that may give a chunk, others for other chunks; none: origin.
+func (s *Swarm) least(c int, of func(string, *peer) bool) string {
 	best := origin
 	u := s.unitOf[c]
 	for id, p := range s.peers {
-		if !p.have.Has(c) || id == but {
+		if !of(id, p) {
 			continue
 		}
 		if b := s.peers[best]; best == "" || p.flying < b.flying ||
@@ -72,8 +77,10 @@ const crowd = 3
 // took, or one that is under way, or how old the claims of most neighbours grew.
 func (s *Swarm) lately(now time.Time) {
 	usual := s.slow
-	for _, r := range s.asked {
-		usual = max(usual, now.Sub(r.since))
+	for _, r := range s.flying {
+		if r.from == origin {
+			usual = max(usual, now.Sub(r.since))
+		}
 	}
 	var ages []time.Duration
 	for _, p := range s.peers {

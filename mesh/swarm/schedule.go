@@ -11,10 +11,6 @@ func (s *Swarm) schedule(now time.Time) []any {
 		return nil
 	}
 	var out []any
-	fromPeers := len(s.flying)
-	for _, r := range s.asked {
-		fromPeers -= r.left
-	}
 	open := !now.Before(s.pause) && !now.Before(s.opens())
 	var rivals []rival
 	if open && s.load < maxFromOrigin {
@@ -27,28 +23,29 @@ func (s *Swarm) schedule(now time.Time) []any {
 			continue
 		}
 		may := open && s.load < maxFromOrigin
-		if !may && fromPeers >= maxFromPeers {
+		if !may && s.taking >= maxFromPeers {
 			break
+		}
+		if u.patch {
+			effects, wait := s.takePatch(u, now)
+			if out = append(out, effects...); wait {
+				continue
+			}
 		}
 		var need []int
 		for _, c := range u.chunks {
 			if s.have.Has(c) {
 				continue
 			}
-			if f, busy := s.flying[c]; busy {
-				if f.from != origin && now.Sub(f.since) >= hedge {
-					out = append(out, s.askAnother(c, f, now)...)
+			if r, busy := s.flying[c]; busy {
+				if r.from != origin && !now.Before(r.late()) {
+					out = append(out, s.take(c, s.holder(c, r.from), now)...)
 				}
 				continue
 			}
 			if s.holders[c] > 0 {
-				if fromPeers >= maxFromPeers {
-					continue
-				}
-				if p := s.holder(c, origin); s.peers[p].flying < maxFromPeer {
-					s.flying[c], fromPeers = flight{from: p, since: now}, fromPeers+1
-					s.peers[p].flying++
-					out = append(out, FromPeer{Peer: p, Chunk: c})
+				if s.taking < maxFromPeers {
+					out = append(out, s.take(c, s.holder(c, origin), now)...)
 				}
 				continue
 			}
@@ -129,10 +126,7 @@ func (s *Swarm) probe(rivals []rival, now time.Time) []any {
 	}
 	for _, c := range s.units[i].chunks {
 		if _, busy := s.flying[c]; !busy && !s.have.Has(c) && s.holders[c] == 0 && now.Sub(s.failed[c]) >= s.o.Stall {
-			s.serial++
-			s.asked[s.serial] = &request{since: now, left: 1, load: 1, probe: true}
-			s.load++
-			s.flying[c] = flight{from: origin, request: s.serial}
+			s.fly(request{since: now, load: 1, probe: true}, c)
 			return []any{FromOrigin{Chunks: []int{c}}}
 		}
 	}
@@ -167,19 +161,44 @@ func (s *Swarm) comes(c int, now time.Time) bool {
 // hope is how long a chunk may take that others have said to be on the site: it comes over several devices.
 func (s *Swarm) hope() time.Duration { return 2 * s.patience() }
 
-// askAnother asks a second neighbour for a chunk that the first takes long to give. Whoever is faster gives it.
-func (s *Swarm) askAnother(c int, f flight, now time.Time) []any {
-	p := s.holder(c, f.from)
-	if p == origin || s.peers[p].flying >= maxFromPeer {
+// take asks a neighbour for a chunk, unless it is busy. When another one is asked already, and takes long, whoever is faster
+// gives it.
+func (s *Swarm) take(c int, id string, now time.Time) []any {
+	if id == origin || s.peers[id].flying >= maxFromPeer {
 		return nil
 	}
-	if slow := s.peers[f.from]; slow != nil {
-		slow.flying--
-	}
-	s.flying[c] = flight{from: p, since: now}
-	s.peers[p].flying++
-	return []any{FromPeer{Peer: p, Chunk: c}}
+	s.land(c)
+	s.fly(request{from: id, since: now, load: 1}, c)
+	return []any{FromPeer{Peer: id, Chunk: c}}
 }
+
+// takePatch asks a neighbour for the patch of a group of which this device lacks most. wait says that one has it and is busy.
+func (s *Swarm) takePatch(u *unit, now time.Time) (out []any, wait bool) {
+	var need []int
+	for _, c := range u.chunks {
+		switch r := s.flying[c]; {
+		case r != nil && (r.from == origin || r.patch):
+			return nil, false
+		case r == nil && !s.have.Has(c):
+			need = append(need, c)
+		}
+	}
+	if 3*len(need) < 2*len(u.chunks) {
+		return nil, false
+	}
+	best := s.least(u.chunks[0], func(id string, p *peer) bool { return p.patches.Has(u.group) && !p.plain })
+	switch {
+	case best == origin:
+		return nil, false
+	case s.peers[best].flying > maxFromPeer-patchLoad || s.taking > maxFromPeers-patchLoad:
+		return nil, true
+	}
+	s.fly(request{from: best, since: now, load: patchLoad, patch: true}, need...)
+	return []any{PatchFromPeer{Peer: best, Group: u.group, Chunks: need}}, true
+}
+
+// late returns when somebody else is asked too.
+func (r *request) late() time.Time { return r.since.Add(hedge * time.Duration(r.load)) }
 
 // ask sends requests for chunks of one unit, as many as may be under way.
 func (s *Swarm) ask(u *unit, need []int, now time.Time) (out []any) {
@@ -188,12 +207,7 @@ func (s *Swarm) ask(u *unit, need []int, now time.Time) (out []any) {
 		load, step = patchLoad, max(len(need), 1)
 	}
 	for ; len(need) > 0 && s.load < maxFromOrigin; need = need[step:] {
-		s.serial++
-		s.asked[s.serial] = &request{since: now, left: step, load: load}
-		s.load += load
-		for _, c := range need[:step] {
-			s.flying[c] = flight{from: origin, request: s.serial}
-		}
+		s.fly(request{since: now, load: load}, need[:step]...)
 		out = append(out, FromOrigin{Chunks: need[:step]})
 	}
 	return out
@@ -234,9 +248,9 @@ func (s *Swarm) Wake(now time.Time) time.Time {
 	for _, t := range s.failed {
 		sooner(t.Add(s.o.Stall))
 	}
-	for _, f := range s.flying {
-		if f.from != origin {
-			sooner(f.since.Add(hedge))
+	for _, r := range s.flying {
+		if r.from != origin {
+			sooner(r.late())
 		}
 	}
 	for _, t := range s.rumour {

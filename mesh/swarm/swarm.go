@@ -45,8 +45,8 @@ const (
 	maxFromPeer   = 2           // chunks in flight from one neighbour: one comes while another is asked for
 	maxFromPeers  = 8           // chunks in flight from all neighbours
 	maxFromOrigin = 4           // single chunks in flight from the origin
-	patchLoad     = 2           // single chunks that a group of patches stands for: one comes while another is decoded
-	hedge         = time.Second // that a neighbour takes for a chunk, until another one is asked too
+	patchLoad     = 2           // single chunks that a group's patch stands for: one comes while another is decoded
+	hedge         = time.Second // that a neighbour takes for a chunk, until another one is asked too; each of what a patch stands for
 	maxStrikes    = 3           // failures in a row after which a neighbour is dropped; one wrong chunk is enough
 	probeParts    = 4           // of a unit are fetched in the time of one chunk by itself, or come as patches in it
 	longestWord   = 12          // times Stall: how long claims count while nobody knows how long a fetch takes
@@ -78,10 +78,9 @@ type Swarm struct {
 	began   time.Time
 	have    Set
 	lacking int
-	flying  map[int]flight   // chunk → from whom it is on its way
-	asked   map[int]*request // requests to the origin, by number
-	load    int              // of those
-	serial  int              // of the last
+	flying  map[int]*request // chunk → what it is on its way by
+	load    int              // of the requests to the origin
+	taking  int              // and of those to neighbours
 	claimed Set              // what this device fetches from the origin
 	peers   map[string]*peer
 	holders []uint16          // chunk → how many neighbours have it
@@ -101,17 +100,15 @@ type Swarm struct {
 	word    time.Duration     // how long a claim counts; see lately
 }
 
-type flight struct {
-	from    string // neighbour, or origin
-	request int    // if from the origin
-	since   time.Time
-}
-
+// request is what was asked for at once: a chunk, or the patch of a group.
 type request struct {
-	since      time.Time
-	left, load int
-	gave       bool // something already
-	probe      bool
+	from  string // neighbour, or origin
+	since time.Time
+	left  int  // chunks that are on their way still
+	load  int  // chunks that it counts for
+	patch bool // a neighbour's
+	gave  bool // something already
+	probe bool
 }
 
 // origin is who has everything.
@@ -126,6 +123,7 @@ type (
 		Claims   Set   // chunks
 		Site     Near  // what others beyond it have, as far as it knows
 		Pack     Pack  // zero: none
+		Patches  Set   // groups of it whose patches it can pass on
 		Received int64 // bytes from the origin so far
 		Once     bool  // it answers Verify, and is not followed
 	}
@@ -142,7 +140,8 @@ type (
 	Lost     struct {              // a fetch failed
 		Chunk  int
 		From   string // the neighbour that was asked; empty: the origin
-		Wrong  bool   // the bytes were wrong: whoever gave them lies
+		Patch  bool   // for its patch
+		Wrong  bool   // the bytes were wrong: whoever gave them lies, or, of a patch, the bases differ
 		Absent bool   // it says that it does not have the chunk now
 		Slow   bool   // it did not answer in time, for which all who wait with this device pay
 		Held   bool   // the origin says that another device of the site has it, or fetches it
@@ -155,6 +154,12 @@ type (
 	FromPeer struct {
 		Peer  string
 		Chunk int
+	}
+	// PatchFromPeer asks a neighbour with the same pack for the patch of a group; each chunk is answered with Got or Lost.
+	PatchFromPeer struct {
+		Peer   string
+		Group  int // its place in Options.Groups
+		Chunks []int
 	}
 	// FromOrigin asks for chunks in one request: one chunk, or what this device needs of one group of its pack. Each is
 	// answered with Got or Lost; when some come and others do not, what came counts.
@@ -181,7 +186,7 @@ const (
 // New returns a swarm that has not begun.
 func New(o Options) *Swarm {
 	s := &Swarm{
-		o: o, have: NewSet(o.Chunks), lacking: o.Chunks, flying: map[int]flight{}, asked: map[int]*request{},
+		o: o, have: NewSet(o.Chunks), lacking: o.Chunks, flying: map[int]*request{},
 		claimed: NewSet(o.Chunks), peers: map[string]*peer{}, holders: make([]uint16, o.Chunks), failed: map[int]time.Time{},
 		unitOf: make([]int, o.Chunks), near: make(Near, o.Chunks), rumour: map[int]time.Time{}, doubts: map[string]bool{}, doubted: map[int]time.Time{},
 	}
@@ -256,39 +261,54 @@ func (s *Swarm) gain(c int) bool {
 	return true
 }
 
-// land ends a chunk's flight and returns from whom it was; ok is false when it was on its way from nobody.
-func (s *Swarm) land(c int) (f flight, r *request, ok bool) {
-	f, ok = s.flying[c]
+// fly notes a request that begins now.
+func (s *Swarm) fly(r request, chunks ...int) {
+	r.left = len(chunks)
+	for _, c := range chunks {
+		s.flying[c] = &r
+	}
+	s.weighs(&r, r.load)
+}
+
+// land ends a chunk's flight and returns what it was on its way by; nil: nothing.
+func (s *Swarm) land(c int) *request {
+	r := s.flying[c]
 	delete(s.flying, c)
-	if ok && f.from == origin {
-		r = s.asked[f.request]
+	if r != nil {
 		if r.left--; r.left == 0 {
-			delete(s.asked, f.request)
-			s.load -= r.load
+			s.weighs(r, -r.load)
 		}
 	}
-	return f, r, ok
+	return r
+}
+
+func (s *Swarm) weighs(r *request, load int) {
+	if r.from == origin {
+		s.load += load
+		return
+	}
+	s.taking += load
+	if p := s.peers[r.from]; p != nil {
+		p.flying += load
+	}
 }
 
 func (s *Swarm) got(c int, now time.Time) []any {
-	if f, r, ok := s.land(c); ok {
-		if p := s.peers[f.from]; p != nil {
-			p.flying--
-			if p.strikes < maxStrikes {
-				p.strikes = 0
+	if r := s.land(c); r != nil && r.from == origin {
+		if !r.gave {
+			if d := now.Sub(r.since); r.probe {
+				s.learn(d)
+			} else if s.slow == 0 {
+				s.slow = d
+			} else {
+				s.slow = (3*s.slow + d) / 4
 			}
-		} else if r != nil {
-			if !r.gave {
-				if d := now.Sub(r.since); r.probe {
-					s.learn(d)
-				} else if s.slow == 0 {
-					s.slow = d
-				} else {
-					s.slow = (3*s.slow + d) / 4
-				}
-			}
-			r.gave = true
-			s.pause, s.backoff = time.Time{}, 0
+		}
+		r.gave = true
+		s.pause, s.backoff = time.Time{}, 0
+	} else if r != nil {
+		if p := s.peers[r.from]; p != nil && p.strikes < maxStrikes {
+			p.strikes = 0
 		}
 	}
 	if !s.gain(c) {
@@ -300,15 +320,13 @@ func (s *Swarm) got(c int, now time.Time) []any {
 }
 
 func (s *Swarm) lost(e Lost, now time.Time) []any {
-	late := s.flying[e.Chunk].from != e.From // somebody else was asked too by now
-	var r *request
-	if !late {
-		var ok bool
-		if _, r, ok = s.land(e.Chunk); !ok {
-			return nil
-		}
+	r := s.flying[e.Chunk]
+	if r != nil && r.from == e.From { // else somebody else was asked too by now
+		s.land(e.Chunk)
+	} else if e.From == origin {
+		return nil
 	}
-	if r != nil {
+	if e.From == origin {
 		s.failed[e.Chunk] = now
 		if e.Held {
 			s.claimed.Remove(e.Chunk)
@@ -324,8 +342,10 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 	if p == nil {
 		return nil
 	}
-	if !late {
-		p.flying--
+	if e.Patch { // its chunks may be well, and tell whether it lies
+		p.patches = p.patches.Without(s.units[s.unitOf[e.Chunk]].group)
+		p.plain = p.plain || !e.Absent
+		return nil
 	}
 	s.hold(p, p.have.Without(e.Chunk))
 	if s.holders[e.Chunk] == 0 && !e.Wrong {

@@ -12,6 +12,7 @@ type unit struct {
 	key     uint64 // what the owner is drawn from
 	chunks  []int  // ascending
 	patch   bool   // they come out of one patch, in one fetch; otherwise each comes by itself
+	group   int    // that patch's place among the groups
 	lacking int    // how many of them this device lacks
 }
 
@@ -30,12 +31,18 @@ func (p Pack) before(q Pack) bool {
 	return p.ID > q.ID
 }
 
+// PackOf returns the pack with these groups of n chunks.
+func PackOf(n int, groups [][]int) Pack {
+	_, pack := cut(n, groups)
+	return pack
+}
+
 // cut divides the chunks into units: the groups of the pack, and blocks of GroupSize of what remains. Numbers that are
 // none, or come twice, are left out of the groups.
 func cut(n int, groups [][]int) (units []unit, pack Pack) {
 	covered, sum := NewSet(n), sha256.New()
-	for _, g := range groups {
-		u := unit{patch: true}
+	for i, g := range groups {
+		u := unit{patch: true, group: i}
 		for _, c := range g {
 			if c < 0 || c >= n || covered.Has(c) {
 				continue

@@ -16,6 +16,7 @@ const (
 	Liar           // says that it has everything, and gives wrong bytes
 	Staller        // claims everything by the best of packs, says that it receives, and never has anything
 	Gossip         // is honest of itself, and says of all others what a Staller says of itself
+	Forger         // is honest but for patches: it says that it has all, and gives wrong ones
 )
 
 // Device is one of the site.
@@ -24,7 +25,9 @@ type Device struct {
 	Nature Nature
 	l      *LAN
 	number int
-	groups map[int]int // chunk → size of its group
+	groups [][]int
+	group  map[int]int // chunk → its group
+	kept   swarm.Set   // groups whose patches it can pass on
 	swarm  *swarm.Swarm
 	links  *swarm.Links
 	news   *swarm.News
@@ -49,18 +52,20 @@ var epoch = time.Unix(0, 0).UTC()
 
 func newDevice(l *LAN, i int) *Device {
 	d := &Device{
-		ID: fmt.Sprintf("d-%03d", i), l: l, number: i, groups: map[int]int{}, news: swarm.NewNews(), packs: map[string]swarm.Pack{},
+		ID: fmt.Sprintf("d-%03d", i), l: l, number: i, group: map[int]int{}, news: swarm.NewNews(), packs: map[string]swarm.Pack{},
 		sees: map[int]bool{}, following: map[int]uint64{}, followers: map[int]bool{},
 	}
 	o := swarm.Options{ID: "s", Self: d.ID, Chunks: l.Chunks, HoldOff: 1500 * time.Millisecond, Stall: 5 * time.Second}
 	if l.Edit != nil {
 		l.Edit(i, &o)
 	}
-	for _, g := range o.Groups {
+	for i, g := range o.Groups {
 		for _, c := range g {
-			d.groups[c] = len(g)
+			d.group[c] = i
 		}
 	}
+	d.groups = o.Groups
+	d.kept = swarm.NewSet(len(o.Groups))
 	d.swarm = swarm.New(o)
 	d.packs[d.swarm.Pack().ID] = d.swarm.Pack()
 	d.links = swarm.NewLinks(swarm.LinkOptions{ID: "s", Self: d.ID, Most: l.Follow})
@@ -73,7 +78,13 @@ func (d *Device) Die() { d.dead = true }
 // Have returns how many chunks it has.
 func (d *Device) Have() int { return d.swarm.Have().Count() }
 
-func (d *Device) groupOf(c int) int { return d.groups[c] }
+// groupOf returns how many chunks come together with a chunk; 0: it comes by itself.
+func (d *Device) groupOf(c int) int {
+	if g, ok := d.group[c]; ok {
+		return len(d.groups[g])
+	}
+	return 0
+}
 
 func (d *Device) begin() {
 	d.in = true
@@ -193,6 +204,8 @@ func (d *Device) step(event any) {
 			}
 		case swarm.FromPeer:
 			d.l.take(d, d.byID(e.Peer), e.Chunk)
+		case swarm.PatchFromPeer:
+			d.l.takePatch(d, d.byID(e.Peer), e)
 		case swarm.Announce:
 			d.changed()
 		case swarm.Drop:

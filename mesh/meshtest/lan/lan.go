@@ -52,6 +52,8 @@ type LAN struct {
 	Spent   time.Duration // of the uplink, in all
 	Took    time.Duration // until a device last got what it lacked
 	Asked   int           // requests between neighbours, news included
+	Plain   int           // chunks that neighbours gave, one by one
+	Patches int           // and patches of groups
 
 	now     time.Duration
 	queue   happenings
@@ -155,6 +157,7 @@ func (l *LAN) Links() (followers []int) {
 type transfer struct {
 	of     *Device
 	chunks []int
+	patch  bool // they come out of it
 	left   time.Duration
 }
 
@@ -165,7 +168,9 @@ const quantum = 10 * time.Millisecond
 func (l *LAN) fetch(d *Device, chunks []int) {
 	x := &transfer{of: d, chunks: chunks, left: l.ChunkTime}
 	if group := d.groupOf(chunks[0]); group > 0 { // the whole group crosses, or a few of its chunks plain
-		x.left = min(l.PatchTime*time.Duration(group), l.ChunkTime*time.Duration(len(chunks)))
+		plain := l.ChunkTime * time.Duration(len(chunks))
+		x.left = min(l.PatchTime*time.Duration(group), plain)
+		x.patch = x.left < plain
 	} else if len(chunks) != 1 {
 		l.err = fmt.Errorf("%s asks for %v together, which no patch yields", d.ID, chunks)
 	}
@@ -195,6 +200,9 @@ func (l *LAN) carry() {
 				x.of.changed()
 			}
 		default:
+			if x.patch {
+				x.of.kept.Add(x.of.group[x.chunks[0]])
+			}
 			for _, c := range x.chunks {
 				l.Fetched[c]++
 				x.of.step(swarm.Got{Chunk: c})

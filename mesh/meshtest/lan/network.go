@@ -18,7 +18,7 @@ func (l *LAN) request(from, to *Device, then func(ok bool)) {
 	l.after(2*l.Latency, func() { then(!lost && !to.dead) })
 }
 
-// take plays a request for a chunk. Ports carry one chunk after the other.
+// take plays a request for a chunk.
 func (l *LAN) take(d, from *Device, c int) {
 	lost := func(e swarm.Lost) {
 		e.From = from.ID
@@ -36,15 +36,64 @@ func (l *LAN) take(d, from *Device, c int) {
 			lost(swarm.Lost{Chunk: c, Absent: true})
 			return
 		}
-		start := max(l.now, from.free[0], d.free[1])
-		from.free[0], d.free[1] = start+l.port(from), start+l.port(d)
-		l.At(max(from.free[0], d.free[1]), func() {
-			if from.dead {
-				l.after(l.Timeout, func() { lost(swarm.Lost{Chunk: c}) })
+		l.Plain++
+		l.send(from, d, 1, func(ok bool) {
+			if !ok {
+				lost(swarm.Lost{Chunk: c})
 				return
 			}
 			d.step(swarm.Got{Chunk: c})
 		})
+	})
+}
+
+// takePatch plays a request for the patch of a group.
+func (l *LAN) takePatch(d, from *Device, e swarm.PatchFromPeer) {
+	lost := func(is swarm.Lost) {
+		is.From, is.Patch = from.ID, true
+		for _, c := range e.Chunks {
+			is.Chunk = c
+			d.step(is)
+		}
+	}
+	l.request(d, from, func(ok bool) {
+		switch {
+		case !ok:
+			lost(swarm.Lost{})
+			return
+		case from.Nature != Forger && !from.kept.Has(e.Group):
+			lost(swarm.Lost{Absent: true})
+			return
+		}
+		l.Patches++
+		part := float64(l.PatchTime) / float64(l.ChunkTime) // of what its chunks are in plain
+		l.send(from, d, part*float64(d.groupOf(e.Chunks[0])), func(ok bool) {
+			switch {
+			case !ok:
+				lost(swarm.Lost{})
+			case from.Nature == Forger:
+				lost(swarm.Lost{Wrong: true})
+			default:
+				d.kept.Add(e.Group)
+				for _, c := range e.Chunks {
+					d.step(swarm.Got{Chunk: c})
+				}
+			}
+		})
+	})
+}
+
+// send plays bytes, in chunks, from device to device. Ports carry one thing after the other.
+func (l *LAN) send(from, to *Device, chunks float64, then func(ok bool)) {
+	takes := func(d *Device) time.Duration { return time.Duration(float64(l.port(d)) * chunks) }
+	start := max(l.now, from.free[0], to.free[1])
+	from.free[0], to.free[1] = start+takes(from), start+takes(to)
+	l.At(max(from.free[0], to.free[1]), func() {
+		if from.dead {
+			l.after(l.Timeout, func() { then(false) })
+			return
+		}
+		then(true)
 	})
 }
 
@@ -157,9 +206,13 @@ func (d *Device) says(to *Device) swarm.PeerSeen {
 		all.Add(c)
 	}
 	e := swarm.PeerSeen{
-		Peer: d.ID, Have: d.swarm.Have().Clone(), Claims: d.swarm.Claims().Clone(), Site: d.swarm.Site(), Pack: d.swarm.Pack(), Received: d.received,
+		Peer: d.ID, Have: d.swarm.Have().Clone(), Claims: d.swarm.Claims().Clone(), Site: d.swarm.Site(), Pack: d.swarm.Pack(), Patches: d.kept.Clone(), Received: d.received,
 	}
 	switch d.Nature {
+	case Forger:
+		for g := range d.groups {
+			e.Patches.Add(g)
+		}
 	case Liar:
 		e.Have, e.Site = all, nil
 	case Staller:
