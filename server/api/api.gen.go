@@ -308,6 +308,60 @@ func (e Scope) Valid() bool {
 	}
 }
 
+// Defines values for SiteOrder.
+const (
+	SiteOrderId     SiteOrder = "id"
+	SiteOrderOrigin SiteOrder = "origin"
+	SiteOrderPeers  SiteOrder = "peers"
+	SiteOrderServed SiteOrder = "served"
+)
+
+// Valid indicates whether the value is a known member of the SiteOrder enum.
+func (e SiteOrder) Valid() bool {
+	switch e {
+	case SiteOrderId:
+		return true
+	case SiteOrderOrigin:
+		return true
+	case SiteOrderPeers:
+		return true
+	case SiteOrderServed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SiteShow.
+const (
+	SiteShowApart    SiteShow = "apart"
+	SiteShowIsolated SiteShow = "isolated"
+	SiteShowMoving   SiteShow = "moving"
+	SiteShowOffline  SiteShow = "offline"
+	SiteShowOnline   SiteShow = "online"
+	SiteShowSharing  SiteShow = "sharing"
+)
+
+// Valid indicates whether the value is a known member of the SiteShow enum.
+func (e SiteShow) Valid() bool {
+	switch e {
+	case SiteShowApart:
+		return true
+	case SiteShowIsolated:
+		return true
+	case SiteShowMoving:
+		return true
+	case SiteShowOffline:
+		return true
+	case SiteShowOnline:
+		return true
+	case SiteShowSharing:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Status.
 const (
 	StatusDownloading Status = "downloading"
@@ -395,6 +449,9 @@ type Abort struct {
 	FailurePercent *int `json:"failure_percent,omitempty"`
 	Failures       *int `json:"failures,omitempty"`
 }
+
+// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
+type Alone = int64
 
 // AuditEntry defines model for AuditEntry.
 type AuditEntry struct {
@@ -492,11 +549,14 @@ type Device struct {
 	LastSeen *time.Time `json:"last_seen,omitempty"`
 
 	// Link To its neighbours; absent when not known.
-	Link      *Link   `json:"link,omitempty"`
-	Neighbors *int    `json:"neighbors,omitempty"`
-	Online    bool    `json:"online"`
-	Phase     Phase   `json:"phase"`
-	Running   Running `json:"running"`
+	Link      *Link `json:"link,omitempty"`
+	Neighbors *int  `json:"neighbors,omitempty"`
+
+	// Offences What it says that neighbours did to it in the last day, the newest first; absent when nothing. They are accusations and no proof: a device that lies can accuse honest ones.
+	Offences *[]Offence `json:"offences,omitempty"`
+	Online   bool       `json:"online"`
+	Phase    Phase      `json:"phase"`
+	Running  Running    `json:"running"`
 
 	// Site Id of the site whose uplink it shares; absent when not known.
 	Site   *string `json:"site,omitempty"`
@@ -627,6 +687,20 @@ type NewToken struct {
 
 // NewTokenKind defines model for NewToken.Kind.
 type NewTokenKind string
+
+// Offence defines model for Offence.
+type Offence struct {
+	Count int `json:"count"`
+
+	// Kind wrong-bytes: it gave bytes that are not what was asked for; no-deeds: it said that it had chunks and failed, again and again, to give them; flood: so many packets that they were not read any more. There may be others to come.
+	Kind string `json:"kind"`
+
+	// Last By the clock of the device that says so.
+	Last time.Time `json:"last"`
+
+	// Neighbor Device id, or of a flood the address from which it says to come; anybody on the LAN can forge that.
+	Neighbor string `json:"neighbor"`
+}
 
 // Overview defines model for Overview.
 type Overview struct {
@@ -852,6 +926,9 @@ type Running struct {
 // SHA256 defines model for SHA256.
 type SHA256 = string
 
+// Saved Alone less the bytes from the server; negative when more crossed the uplink.
+type Saved = int64
+
 // Scope defines model for Scope.
 type Scope string
 
@@ -872,30 +949,55 @@ type SignedRelease struct {
 
 // Site defines model for Site.
 type Site struct {
+	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
+	Alone Alone `json:"alone"`
+
 	// Bytes Where the last updates came from, summed over devices.
-	Bytes   Bytes  `json:"bytes"`
+	Bytes Bytes `json:"bytes"`
+
+	// Crowded Too many devices seem to be here, so that none is introduced to another.
+	Crowded bool   `json:"crowded"`
 	Devices int    `json:"devices"`
 	Id      string `json:"id"`
 
 	// Isolated Devices that could not reach another one of the site lately.
 	Isolated int `json:"isolated"`
 
+	// Measured Devices that moved bytes for their last update. Without any the numbers below say nothing yet.
+	Measured int `json:"measured"`
+
 	// Name Its label
 	Name   string `json:"name"`
 	Online int    `json:"online"`
 
+	// Saved Alone less the bytes from the server; negative when more crossed the uplink.
+	Saved Saved `json:"saved"`
+
 	// Sharing Devices that are online and may be introduced to each other.
 	Sharing int `json:"sharing"`
+
+	// Updates The last updates of its devices by release: those under way first, then the newest.
+	Updates []SiteUpdate `json:"updates"`
 }
 
 // SiteDetail defines model for SiteDetail.
 type SiteDetail struct {
 	Devices []SiteDevice `json:"devices"`
-	Site    Site         `json:"site"`
+
+	// Most The largest of any one device of the site, so that bars of all pages have one scale.
+	Most          SiteMost `json:"most"`
+	NextPageToken *string  `json:"next_page_token,omitempty"`
+	Site          Site     `json:"site"`
+
+	// Total Devices that were asked for.
+	Total int `json:"total"`
 }
 
 // SiteDevice defines model for SiteDevice.
 type SiteDevice struct {
+	// Apart One sentence that says why it does not take part, and what to do; absent when it does.
+	Apart *string `json:"apart,omitempty"`
+
 	// Bytes Where the last updates came from, summed over devices.
 	Bytes        *Bytes    `json:"bytes,omitempty"`
 	Id           string    `json:"id"`
@@ -912,6 +1014,9 @@ type SiteDevice struct {
 	// Sharing The server may introduce it to the others.
 	Sharing bool `json:"sharing"`
 
+	// Target Version of its last update.
+	Target *string `json:"target,omitempty"`
+
 	// Version That it runs.
 	Version *string `json:"version,omitempty"`
 }
@@ -921,6 +1026,42 @@ type SiteList struct {
 	Items         []Site  `json:"items"`
 	NextPageToken *string `json:"next_page_token,omitempty"`
 	Total         int     `json:"total"`
+}
+
+// SiteMost The largest of any one device of the site, so that bars of all pages have one scale.
+type SiteMost struct {
+	// All The same and what was reused.
+	All int64 `json:"all"`
+
+	// Moved From server and neighbours.
+	Moved int64 `json:"moved"`
+}
+
+// SiteOrder defines model for SiteOrder.
+type SiteOrder string
+
+// SiteShow defines model for SiteShow.
+type SiteShow string
+
+// SiteUpdate defines model for SiteUpdate.
+type SiteUpdate struct {
+	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
+	Alone Alone `json:"alone"`
+
+	// Bytes Where the last updates came from, summed over devices.
+	Bytes     Bytes `json:"bytes"`
+	Committed int   `json:"committed"`
+
+	// Devices That moved bytes for it.
+	Devices int `json:"devices"`
+
+	// Moving That are not done with it.
+	Moving  int    `json:"moving"`
+	Product string `json:"product"`
+
+	// Saved Alone less the bytes from the server; negative when more crossed the uplink.
+	Saved   Saved  `json:"saved"`
+	Version string `json:"version"`
 }
 
 // Stage Exactly one of percent, count and devices; each stage holds the devices of the ones before it.
@@ -1122,6 +1263,21 @@ type ListSitesParams struct {
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 }
 
+// GetSiteParams defines parameters for GetSite.
+type GetSiteParams struct {
+	PageSize  *int       `form:"page_size,omitempty" json:"page_size,omitempty"`
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Search Part of the id.
+	Search *string `form:"search,omitempty" json:"search,omitempty"`
+
+	// Show Only these devices.
+	Show *SiteShow `form:"show,omitempty" json:"show,omitempty"`
+
+	// Order By id, or those first that took most from the server or from neighbours, or gave most to them.
+	Order *SiteOrder `form:"order,omitempty" json:"order,omitempty"`
+}
+
 // CreateUploadJSONBody defines parameters for CreateUpload.
 type CreateUploadJSONBody struct {
 	Name *string `json:"name,omitempty"`
@@ -1257,7 +1413,7 @@ type ServerInterface interface {
 	ListSites(ctx echo.Context, params ListSitesParams) error
 	// GetSite One site with its devices, and where the bytes of their updates came from.
 	// (GET /sites/{id})
-	GetSite(ctx echo.Context, id ID) error
+	GetSite(ctx echo.Context, id ID, params GetSiteParams) error
 	// ListTokens Enrolment and operator tokens, without their secrets.
 	// (GET /tokens)
 	ListTokens(ctx echo.Context) error
@@ -1865,8 +2021,45 @@ func (w *ServerInterfaceWrapper) GetSite(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSiteParams
+	// ------------- Optional query parameter "page_size" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_size", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_size: %s", err))
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", ctx.QueryParams(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_token: %s", err))
+	}
+
+	// ------------- Optional query parameter "search" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "search", ctx.QueryParams(), &params.Search, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter search: %s", err))
+	}
+
+	// ------------- Optional query parameter "show" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show", ctx.QueryParams(), &params.Show, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show: %s", err))
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", ctx.QueryParams(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetSite(ctx, id)
+	err = w.Handler.GetSite(ctx, id, params)
 	return err
 }
 
@@ -3264,7 +3457,8 @@ func (response ListSitesdefaultApplicationProblemPlusJSONResponse) VisitListSite
 }
 
 type GetSiteRequestObject struct {
-	Id ID `json:"id"`
+	Id     ID `json:"id"`
+	Params GetSiteParams
 }
 
 type GetSiteResponseObject interface {
@@ -4625,10 +4819,11 @@ func (sh *strictHandler) ListSites(ctx echo.Context, params ListSitesParams) err
 }
 
 // GetSite operation middleware
-func (sh *strictHandler) GetSite(ctx echo.Context, id ID) error {
+func (sh *strictHandler) GetSite(ctx echo.Context, id ID, params GetSiteParams) error {
 	var request GetSiteRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetSite(ctx.Request().Context(), request.(GetSiteRequestObject))
@@ -4872,128 +5067,145 @@ func (sh *strictHandler) AppendUpload(ctx echo.Context, id ID, params AppendUplo
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3rcts40uiroHh2a2fOoWU5t7Oxf0xl4syM68xMUnFmU1txjgWRLRFrCtACoGVtylX7NPtg+yRfoXEh",
-	"KYESZcue2cuvOCKIS3ej7938kmRiNhccuFbJ8ZdkTiWdgQaJ/ztlU1Da/MV4cpzMqS6SNOF0Bslxogr6",
-	"5PmLJE0k/LViEvLkWMsK0kRlBcyoeet3EibJcfK/DutFDu1TdXj+wyvz+u1tmpyddizB8o3Tz+jNj8Cn",
-	"ukiOXzxLE72c4760ZHyKE7+jUzhnf4Mw/V8rkMt6/jmdwqUyA5rT5jChVamT4+fD1KzBZtUsOX4yNP9j",
-	"3P7vKCzHuIYpyLDeB3EFfOOCGkd0HOTJ8xfRk0iRV5n+GaeJwmpuR9wPYH8CqZjgG5a5tiPus8yteVfN",
-	"BVeAVPZOinEJM/NnJrgGjhRH5/OSZVQzwQ/ndsT/+YsSCNp+FObnxRVzUJlkczNdcpycaZKznHChSUHn",
-	"c+ADPL5700z8aiykttTQfPFDAUSKshSVJkqLuSJMKygnZFEAJ2OhC1KyGdOKUAlEAs0KyAdJatAzB6mZ",
-	"PfKEsrKScDkHmbnzBqo7Gq7u9u2E6AJIDtcsA0UYJ2IOnChNp6DM5IFIj1pEOlwn0tQvrdprbiVt95MY",
-	"/wUybeZ5VeVMv+FaLpFvtI5HM7vzVehdJBJKoAoGmQSq4SJJ1sgjNW8LaV5ef4KQmgg5M38lOdVwoNkM",
-	"YrPkoCkro9OwPPqzquzh1rb9saCaME0WVJFccCBaHJOLBPIpHEwXh0eDo8HwIhkksRtV35JPlp1Rc0Xt",
-	"EVMPqHrtz12Q/pFZRtwGNNMwa/+x6UI0UFZjlEpJ8f8cbvRlg0Gtg2j1OLhmbMffLrUnsDYcQQKSckmV",
-	"JtXcIFCRjM6ATKSYpURVsxnkRFyD9OS+fnkMClp0wLh+8SyJEbuQbMp4z8FzcGKvx1gJlYK852AF8rr3",
-	"YC00LXuNXUGH25I/Rzh8DEGvi4pfnZ2qCEXl/enJi3BkQGf2jaPhcDhcJa61exAnm9d+ifVtFZTnJSBX",
-	"AG641KdElaJ5XxrXm+dwc+nUk95HcG85baEHorgTkut8ZMeVe6+5AkbcQBpA4yZKa8WscaQVqMShXzkl",
-	"sH1rT53YGS+NxNGVOsErbP8GRWiek2pOtCBIurH7uuCloLkBTw2vBiThJiurHPL4UyOwup4xrjQty86Z",
-	"58C7l51Lcd35UMJYCN35WFVZBtC553CJ1x8tKOuadgW/dpL6EPW7aQumLTA0d14fsbnhANEG4KP0gCI6",
-	"D/psG6mZmM0oz+MakntoaEJWnBjJMojJaAWZhIjA/QFfLphCqgqqDxES/zcHqQQfkDNNmEIl7grm8RWC",
-	"KNt0Fe0R18Hv1HS7yRiITiFjymk6KxrQDprKeBllIxpu9HYhjOrE2JgYOD6+SwO8yB7zXIJScU0rnzHl",
-	"j+Y5Ls0ymGsnYzxNSjDrtGioMc3UcfO1J8CNGg355S6QmkpRzdvyaR1sK2pNQWW+oBJ20QSZEqWh/Uuj",
-	"lXRzRDEx2j9RTButxuqImahKa1ig8k/MPOWSGIJeFEIBGRvdyIwsaI5aj+WmRkWQhoT7n6ykYyg9JpnZ",
-	"Gy3ftTDcNUVNG0YRu1QAEWX91VgB19awMecxo8gS8J71Q1fJ+NW2u/ejGYPaJ5sWYyFVnGsKXjLexOFY",
-	"iBIoRz5eUAVbjUEcZC5Pxbnjv5vGv3fDUD5rWAfPWW7wj7gz+LfIrebmzAa7qqAS1AmhK1C84mLBo6zK",
-	"qsPb9vWLHWUESbFc39VbbmjJGNGZo0lFl4oszF8NRsqMIcP41HDURbBuDDFPhOxpyISLFSgxXNAm/wi4",
-	"a9/5GhEegfZE3QwsbgFRdSkm63CQcM3c8j1Uud3MKMdP72RCNVSDOE9BnM2ozgrE14SVGpoY6VIW7M7T",
-	"oDRYuMSg+cYI/bjUciZXl0ZEnftlM3G4cWmYLbaJ76wXYsctwA2dzUvosNCNZS7arhJFWR69bPs9DIMy",
-	"fyOl9VqsnqfTDTExr23fgh0WHBqxDXxPdRdQZpXSpBBlTsYwEc78NnRq3UfoSYrY2HRuVEdPqM5LNKGl",
-	"gjTCgZWgV5cKMsHztl9pqzcK1VKloo6wl8NOz1ZPH9X3hh3tSGOdZt1cMiGZXnYYBFBCh98qbraFFxoz",
-	"byazH4CWuogdh+aGw0Yx8HTYhOIfXzzbBkekhDHspGXFYP+jE/4r1oFAlclJ+0pukpBe7Vwg5NJkwSYs",
-	"SZMMyrIqqQHcmGoNcrmueqbJzYF5/eCaSgNvZeb56Ob5aOd5Xc/zrZ/nNk1+BsjVn0UVc41EQXHFrBkU",
-	"tGR/dYyILFvq8oFFL1pecxbbeG+9H1dNrSTu1Px/hsV763CNGnCNuE8vwVf7Z7bo2W2c/yw0WTBdEMWm",
-	"3HrDw3KbQwXrq/goR49X7Wpb3TA4ykMJ1TBjV3fpe9TYtvMSNOp6guYnRnUaQyZmKLzR9rVrECmEnqio",
-	"+PFRlD4xmSbW6yCPn6EL7TZGEdGXfFxjo6MYB3mDq8VPElqWsRMVgTltmtixsDYi1zGHgY2YjoSbOCZH",
-	"TsCnBuKcPB+S37s/j4ZD8vsWhW1Evlmo7b98Mlwnuga21va6YDwXi20LfbSj7ozODieMZTUQE9JtyFnN",
-	"+zjoRUbXN6o+od6ZksTk+iprs9MYlX4OkhrhFWNgd7BL47udsmvgbRdQ8zrVEOLC6j+Nu3T05I8xnpCJ",
-	"eYyywnn6Eo6ZJ8aftC7bYjhKv5TkdInwx6Om5OXQ/ILWF/F7aQX2nh49f/piuF12Vyp2PA/QQizIjPKl",
-	"B6YXvsfIn0WlbfCSVFyz0jA2FFMuxrhZ91qTTTFKfnsN8prBIh4xvIZLF1rtL5I8n4ugIliGfb1wLma1",
-	"aTkb2LpNt6iQRoW4XFodIqKTB0u7df16nTdoJ5EDr/lImjqdMbH73MmmE3sVfY5J9ceOSyfAyEJUa2x5",
-	"MhFfNWgbjoMaoI1NhEOla9TjsRmjwXfGto5dkh/EgkyoJHM7wPrmjE0JVJYMJHGxa0IlpM6hZ70qS5IJ",
-	"pc2txq2vW1Njp4Gte8rdaazZ77mzUSZw+cFGQl1x15WldUie2H353ZAJ2PMYY9BsU4t6AeSsZneDfo6S",
-	"rKj4lYodhWo7K1UegIPoDI2Lsw7+Jm/CyIHfHuFiEZ8PvNm9es+Whn/ZSAfqaEwRLRnkhE4p44RONMja",
-	"GJ5XY59tMtjseV5LzbAwsRik0sM7J1pMQRdx540Px3Xg0lAGDjDgpCRnkwlI4Gg5bMNSmiwKlhXmvHMq",
-	"taEJXGWQHPOqLK3qNfWO/y35M3acVcmsiA1GWQhFjStWhlgAzZd1gOnzNnV2bP1+dvLGxjyRt8HUcC86",
-	"Oozeb+8N9jtleQn4CmRXW4Nn9bHiYbRMzGZMW6NOwrW54m60+bsZXYtpRo1Mpy4vUURc2AwlQ7mB5wiS",
-	"i+6wGt6J/ly64b6KSZXJREFXJhSbFobCzAi0jrizinqyE0MLoPRlV0IOhpg7hBPTJWxwTaxu91zTcQnH",
-	"5CLx2WTqkAt9MBEVzy8S8s+//2Or2xuf+qXD9qJEWFs3K1a3DaruFPW6guWOMa/u1AQ29cGPkEaBkacE",
-	"EY3itp8zxdrN3y7P/ev2hzelgkUBEpLPXX4vtwV3rrQJkg2gfC/KiBNjBprmVNMIvnE75MMv3xFN5RS0",
-	"In7wCYHZXC+bDtEJk0p7Ad8iXsN6YkhBV39mFBublbJr8kbY+cpUHSAIDLt9StRHzc1bCHl14lRKd4yU",
-	"zEsj6cZ+jDkom9Ep1LIqqzRyFaWFjOUp7pBqdee8JVzDvx87/qO5sHZBZ3qnq+zf6Qj576YcMd1DLVp3",
-	"1DT8dP05yrxLa/7OaJErGrJKicZwqA1mGaWzuW+8bAPywSjOhghnNDfqjlP2sisj5XnuNLSGYnYSZqkU",
-	"uLClIqhzIBGj4kUWhSjBK2XCKGALZu90LwLx5sFm32MkOHAHnSrkiUXTfWeUswmojswZZG+Ojvqj0aea",
-	"bTSpLRIxbz6m+TX0PUSOKtpJRUvKrzr0n25H2lbHWFRLdKltjZvYumIbmMk+0mkbTuMHzKVtomOdA3bY",
-	"Y6dMacYz7e5BnEdwWFx2TWD4pAEy5G350TR2zP8lzIViWshlnVBfBxt7qoFzuoz73N/VAqznVFaQxa3j",
-	"vA2UFF319pC9Zl+lUbfrsGgLohttlD155/eS+7Cb3ysLSaKbpSyOeighaZPudknYcGl6kZsKPN9xe+Dz",
-	"J/pvoE65iOygWZDRz15zuRORuUK8pm+m29YwTNzwq+tPDJEZFWDo/AvxS+njOf2jMn9isIhKsFVx1Egj",
-	"oi4B3ofosNzCXJadxVFwBFxO4t4lx/5qOPxBkSnV0M6iCjaWzXJIbKaE2ZWPEce2tT2xS3CCRhYmmmnK",
-	"c9UzZysmVy3N1PLVo9VhLdz5BqXW/pn6MnaL4TS4drsSvBw/7EpU3dU1v2vhz4yVJdvoHO9j/6weqjPF",
-	"yOgtPIP+HKfjIh4ceRMWs1DrdJ4OyeidKVvunhkVJZ4GYXT5PVqI3JKwt/e8vDYV3Tc9b2/5dm5be9E4",
-	"u6Nd+9Q46wzZVXt7F/t4o2gJps/6o1LE3+ltPKwUBtUHcyU3WOasNUhzif7/p+HBS3ow+fzlxbPb38Vu",
-	"n431NiUOUOv+tep/mri4U4hdufxXHuXu56DiyZcu1rqTLtLt6AuB7vvEszs8eHbuKIRb2TTr7jpn0rYO",
-	"2OVhk6Ls0D4cZf1B2djNh1++I2Zw2kgw2jL7qjPO78utGj+a3oNo2hA13lKLsCVleLXugHL0fTSTYjFP",
-	"3dYjDDZWtK3WSiuCKR1YUoiyxjpliCsgWdX86r1vikirgkrHZTYci0qj7ZhZ0MUzo0syBsK4RhLAKBvB",
-	"84quUFtMkjlCjkSa/a4acN8UTDZEcRr0jc4s0353EOfqkl2+CGHbDOvckGnYkljaWPmeBN63nmaHIpe7",
-	"1pCsEDE3zKHQccLfX3VJJ1V/CEU+SMSBgo0K7zKckIRVPBOrIfwikXemiax4XyMgQuz2kF20sQ/VxdLm",
-	"Y+pk0dPENek3NzTT5dIzS5eMnhJUeJDxhIQpZDZW1y5EmatWuYFjtIKDqlXz9agKTovycGMuV4yBbL0v",
-	"0x41RN+7CqJG0v398uxriz2uM+7gMNpl/3F5dZH49NCLJCUXyfMh+X280YQxluKXXmDAfSdVbE6V2vGV",
-	"BeW6W/5RdQU5mQiZkqyaVSXV7BoGvcvCcXJ3RgfWYMp3XA1nH3o991HrjmuobM91XcfXA7gZ76KO96wQ",
-	"eLA02s7E2AeyD2y+6WUJE91dP+oyS6nNLe2rorn6hpZPqYGSrXGeX0I15QP5kh7GabSbtrHJxN7gfpJ1",
-	"+GG/ITpfyNmtMP8Sqit61dZ02rd1VlKfoNAdG2xYr5eNMboFY2dqZbnuVmxmyzsj2SuuOMxpFCqW/t7P",
-	"iX8vfG4yGj6Gwof21n9ivNJGfGH4fjg8Hg7JLx9enxDKCfBWGaLSVGqykHSubMufGcu519JXnCOWg9Zq",
-	"yrOnL7fWFprpd3xr1XjCKTBKFAGC7WBRSaaX5+ZqOg4DVFqc4n1FSWV/ChMUWs9tNE1csbrTmvtv6LW2",
-	"oDcLxqeXCnwptWe/c/b/YGkbmzE+ERGN9hrkUheMT+tYbU5VMRZU2kRC88vIrTAKHTtyMSDnbMoJ47Zm",
-	"ixK7eYLqOflq9KrShZDsb5iScUy+tU//+fd/jL4mQl5wfMsWQpnT2OVH796efyCH7iAjokCrAcGcQ9sp",
-	"7f13r8nLZ8//L/HJeQPygc2gfvj06dOXho5SYi6k/d0Ghi+4sU+UjTv7fJNRaO03IijhTohR0Mhoxd4Y",
-	"YcYJocq94X6cCElmQsLggr9B7wIKaiY4wQQ4S71GJmISDkCOXdlGNwf44+gYs1LIRTUcPs3qfCzHd1Of",
-	"me2eo6/QWRZZQfkU3CqMX/DRzQGtcqZHuKbtF1ajVEvKSiIhEzK3FQVMDy54SFI8Tj5aDIeqEvLq3Vnj",
-	"jh8nR17fpXOWHCdPB8PBUwym6QLJ+RCXN39NLcMNsDjLk+PEwB77iuE7dfPIT3ERVg85DM0Zb9NeY12X",
-	"ls8r3QOfDIcbOgfu1jGw7rQW6Rn4hmvJDAfGJ67aKj5f2GCjB6FRhWczKpcYPxSYLrEoqE4JhwUo7dKi",
-	"DOroFFMs1VJpmBm+4+gKY/s0x8kObXrBIbZZcM56oSII+skOeO3TElzO7bciX+4NbqGd2G2bgWpZwe0D",
-	"4qu97rrDpaSY8o0G+X7wxgwz8DLZJcN85ZkO9j77muTCcYhGcozZyTcN3PpMOYtdd8USblMhm+h2KUYN",
-	"jH+xwZNbRHkVwfi7SiNgdr6Rrt2rvWJ9qERkGvSB0hLorI212v/OOMUOqNEuoJsJ5Vksjdsmqt4flzgT",
-	"enwQrimh5G9K52RiwOHauTQTaAt6DbYnVY5gGpD3MAdqDF7s+4OMG7tRGak7uCeuG1pjJ9s9De7rR2G8",
-	"abeSanQ3a64G1WJcsVIfMK4Iy1Pik05TH7tJfeVTStBoSEnoGJM6h39KMDMBMzcjrXSd6tzRd/Zo+CRW",
-	"TL2WYOYqZDA1OidW4ab2LOSalhV0La+AyqxIdmh7+5CCqxFwj7DCU2873P/WuKlSMl4S11rFUfmkBGsf",
-	"xYSVI+fDLyy/7aTp78HH7nel6LPT5BHA2yVlfNXf/aH7lkOobA96dLudE+VqAVKRi2RRLDHeh32jGJ9+",
-	"41rQbsOHS+aO8BRD9ffFwN2Ui7axt93ztVrozauypGOj8Npe1Ns8YytmnlswYuE9qjrzWGR2Dtqx6xNi",
-	"IEckzMQ1KCMNO0jISy23CR8Prmkr93tfue2Htmlgt376Cp//h1/8H0ETSpyb3Ygh31UxNGzj/RDjoN0L",
-	"M3aNbsy8x+f/4Zg5L6pGLbWo9AlmQGSGF03M1sEWoUwqBeh+EDzreYkc/LtwBde+smkaq798Yx4Tw68U",
-	"Gdn3RikZOS0S/7TuBvMnalKjE5JTTcnoywW61y+S9CJh9h+fM36R3I7QVcew3c3of49cgql1iVC+HJg1",
-	"aL4c2VxD58gzFsCJeaJAj2zPQXSBQO2HwrrrQYh6eCo7x3ff2MOuURmqXgXQHFU9p3v9SJU+wDcOzk67",
-	"VLCnT+6igmm40RbyUbMmYsREwvz44n4YtbwGeYBxFEsOoaejrX+yVkc+ICOWjwwhUk5AZznx+Dwhoxa0",
-	"RkSCqmbBP8t28DjUNfCdJsn3vkD7Xvf+PnkGtuXbtky2ruTHdYTaE+0DmXamoNcxSUp2DejO7K1HWxQE",
-	"NTqHEmyQq42KU/z9e5fYvQ/GHTHF36PSsBdb3E5FqLX4LI1z7B3NDefwH9yolAuAdLNWazI6uMQ4a9rp",
-	"M7k7uNL1aiMlfEM7LzoyKiUz985Zl8GH6xsBWqdvp7krZNbxmZqOtoz708ebnQ9brR0bSSPbOz02GiRu",
-	"N9TbURj/6q+toDvmEmf7zltx/9vwE73CVucuFkBrP8hWwp9X3foEttKAfv7DMzP2v/7DTVjCHvWME0oG",
-	"GWXjG8/Yg4MwbZfj2wu/YGWJF31F8t7FRyga3bS6HCqh49YD3oqwRsfF8Pvcjwc+2j/L9mMqxMJ2czDX",
-	"gzDVX7VxXsnNys07P+hXVG98Y5H9KTj+VPvATj1XF2WvuaKilqf99MS71hfN7i/GfDLJtsahNrv98goi",
-	"ZXiQP3n+/OhlSp4+sXGB1HqMr2BJCihzAqEByq5FCLi9u0m4o73d5UBf64TyE81hb+KN+kDAgHwMCWKu",
-	"rMDAUjfTpa9Auftd5sp9cgGbyJih27moX8lmjHXzU88EDr+4v24PfQ1KF3ttNqfZOQzT+KTfg7pKmpvs",
-	"YNHmnPvA7Qfsp4bhbFU34DGz+yiLA22IE2EFjxeRrsDMSk6P43Cj+nIVg8vwfBNDf+8HPV4ELfpRyMDn",
-	"fhOxpGaHjAi5eKDtx+7z/WK6ciD6SY+N2fwj25JslJJRvbUREuDIEil6TrDZ7ICcChfQtW0C6yiM0dls",
-	"JNiHYPyzC+52eVKP9H0dcYytxHIfflHYQ5pPSpbZJjjhSjBlW+Gg4ci0zSPgQhO4Yaq+MZYtXvAZXeId",
-	"aaX9xOTo+7pQ8QFyPxo9xh9ZVrWWXemLBdOKk6+wpJ34hjVfG6MKv9/4VWhc8/Ve1B47W7P1FvZECO3w",
-	"yFcNeZZV2oozgzyFm8LRq30kscD/K8dGxy2RKGT9A89Bfr1dCLY/vNktBP3bDSH4xRHzxshtTWT3kILb",
-	"uWnzA7WPwQU7BaZvFbefoG+j89yuEi6GqMMltVVzcfX6z5Rf/Rdf94nVcWEkVtMx6RK+tqBx9TYinrrv",
-	"YqMbdrcSUzc9/pfPv2y2SoipHu6oe1E93FwbVA8P2J0N1/ehH0AsmrWi/eVyeSkr/miu3W2y3LeYeGRZ",
-	"3ly285PbJ1afciCzH9EzKhJhNqfdJd/hh5oxdX9fqYJUGvs05G8LaTcycjsZuYicIAssw8cSdWL7MNta",
-	"Uff9v/p5CRNNRLWB4gKvsL9GJXeAWoNbbE2y6iTPXzmk348G9iZyPTIRk7Yw0n3jdgp9+cAa3HslbrYa",
-	"1ai7hpwe1UYNvX9qC3VjFU3nLLpSrWn6NSOKTxc+zvbbsJvXeh89bCrmh0bh+RgK5sxDS8l3J+Avtsbk",
-	"dlPGln7L78NEPDrnVBc1NsO38NtSp4ndUJlMK2fPqmrmeoLOBDJH20Hxcwfq9+FGrgsrG8T25PmLmH93",
-	"zZd7+2/BP98Z+KculQRzug30yVfYDm/lA4O+/tcnt01cD5kp1YDGL2KsvxikKylTLRmo6uZKXbkR52zK",
-	"31Y66RUttMa3E9M2DQlHn4M+eB2K9zbkB90f1t8JOQWfKYCnc5V1reiWO/e26KHVXbsUg/NQZ/hgNOqX",
-	"6Eqdso/3VWNFZ+Ss8amWGV2SM5KLb7og10/JN1RxxvcWlgp9T7azk/XPk//aGREb8Okuj835e9S742py",
-	"k+NPn1sCU9IcCHWVrDZ8vOOV8vQZ0cXxtlkmxPQWBfCcafi3MNhDd6Ao/vV+FB2cyFeckFe2jxlrd95p",
-	"++lthpUZl2L4aOWxnYC7LLxM8AmbVhZFbrzTpwSHtV5nPTP1kAi2mmLntjnXb8sOazQ162LTTO/N9Wm/",
-	"nm7wY7SC3NcXWaYNrlNAswc5k7bkBRTJaPNDWX3Qgnd/8+X8YIf8ikke3hTbV4qHPdE+EPaGS1HOwDXF",
-	"CjXlFqpp0PUslhRkEtqmSFTa2l6ZW3xqFiYP5vZyIH9cp5c9Wd5Y+0EzLhBLA3KmlUONYaKqEAtu09ZW",
-	"KxeiEtBOEpF/Dov1JduapfwersVVQOyDZSmbRfJ9g5EshNRFuSIRNkBM4j66IGbDhKrb5rak4rrnPGBC",
-	"1JPnz6NfG+looLPDR0Fxjl87vckBsCtivA8q+RamDD9a60K/lNuPLp1grBaFnJVmKPPevfrw+of7JoI6",
-	"6ulZFhCI6IFu3KkU8/l+bpyZqv1RubuCqdvo3Ss4ho9AqUYB8wDZQxqz++opU4Tpb8j3gghu8xFGtuXV",
-	"KCW0VKLxwUyXhLCgikgIYZbtkeuAio7641fzOfD8HvjocBO71l2bHIvdjC3m3f6t5Lf/61GbRbHPo9IN",
-	"GrPBslmlNBlbnd+u+gdFxIKfkGfDl0RDWbrOKvbDkxzNOD/Jvdho229Qd/H69NmQlW/U9emzQb69AJYs",
-	"K1kmx8khnbPD6yNkCW4LX+pOEc5FkoafrInS+CFst/mbd4M2fnNZ7Lefb/8nAAD//w==",
+	"7H3tchu3kuiroObuqZPcO/qwHedupB+nnNhJVDeJXZazqa3IVwQ5TRKrGYALYETzuFS1T7MPtk+yhW4A",
+	"M0NiyKFEKWd3z59E5mDw0d3o7+75nE1UtVASpDXZ2edswTWvwILGf70WMzDW/SVkdpYtuJ1neSZ5BdlZ",
+	"Zub8+cuvszzT8K+10FBkZ1bXkGdmMoeKu7f+QcM0O8v+10mzyAk9NSeXP75yr9/d5dnF654lRLF1+op/",
+	"+gnkzM6zs6+/yjO7WuC+rBZyhhO/4zO4FH+FOP2/1qBXzfwLPoNr4wa0py1gyuvSZmcvT3O3hqjqKjt7",
+	"fur+JST961lcTkgLM9BxvQ/qBuTWBS2O6DnI85dfJ0+iVVFP7C84TRJWCxrxMID9E2gjlNyyzC2NeMgy",
+	"d+5ds1DSAFLZO63GJVTuz4mSFiRSHF8sSjHhVih5sqAR/+dfjELQDqOwMC+uWICZaLFw02Vn2YVlhSiY",
+	"VJbN+WIB8hiP7990E78aK22JGtovfpgD06osVW2ZsWphmLAGyilbzkGysbJzVopKWMO4BqaBT+ZQHGe5",
+	"Q88CtBV05CkXZa3hegF64s8bqe7Z6fpu306ZnQMr4FZMwDAhmVqAZMbyGRg3eSTSZx0iPd0k0jwsbbpr",
+	"7iRt/5Ma/wtMrJvnVakkbALo25UFw+yc286el6ouCzbnt8CmYB1Q2JwXzMEn/sDdjGds6d7l/k1mlbph",
+	"U60qZkDfgmZcFkyCmM3HqtYmp38rVikNblmJyy64m9LQiw4bY24gd0jCUe6/Dj9cro7Zb/jPMIgJg2Rx",
+	"I9VSugGsVHIGGqc1FS9LMDbOb6xbXsicGcWEZaC1YVbh4FItmREFOARNla64JZB+/VWWwsuruhD2jbR6",
+	"hXy4Qy58QtBdB/ZVpqEEbuB4ooFbuMqyjeuWu7eVdi9vPkHKi5sruIUjKypIzVKA5aJMTiOK5M+mJmLZ",
+	"2PZvDsPCsiU3rFDSIfmMXWVQzOBotjx5dvzs+PQqO85SHKrhOr+TeOCO5dER8wCoZu2PKcp1kP5JkGDr",
+	"AlpYqLp/bGMwLZQ1N4RrzfHfEj7Z6xbD3wTR+nFwzdSO8VKl4OjJmZXcWFYvHAINm/AKkPJzZuqqgoIp",
+	"d3H8VdxkRoW/yAOIVGkxE3Lg4AV4NWLAWA21gWLgYOQEQwdbZXk5aOwaOvyWwjni4VMI+m5ey5uL1yZB",
+	"UcVwegoqETL0C3rj2enp6ek6cW3cgzTZfBeW2NzWnMuiBOQKIB3X/z0zpWrfl9b1lgV8uvbq3uAj+Le8",
+	"9jUAUdIrHZt8ZM+VB6+5BkbcQB5B4yfKG0W3daQ1qKShX3uluntrX3uROF458WFrc06yBf8Gw3hRsHqB",
+	"UsSRbuq+LmWpeOHA08CrBUn4NCnrAor0U6cA9D0T0lhelr0zL0D2L7vQ6rb3oYaxUrb3saknE4DePcdL",
+	"vPloyUXftGv4pUmaQzTv5h2YdsDQ3nlzxPaGI0RbgE/SA4roItoHXaROVFVxWaQ1Tv/Q0YSuJXOS5Tgl",
+	"ow1MNCQE7o/48lxE3cQrV4rUmgVoo+Qxu7BR+4FFeoUoyrZdRTriJvi92UObTIHoNUyE8ZrOmga0h6Yy",
+	"XiXZiIVPdrcQRnVi7Ew2HJ/epQNeYo9FocGYtKZVVMKEowWOyycTWFgvYwJNanDrdGioNc3Mc/ONJyCd",
+	"WQLF9T6QmmlVL7ryaRNsa2rNnOtiyTXsowkKo0pH+9dOK+nniGqKargRFsiCEJZN0HBwNInGFHPzlCvU",
+	"+pdzZYCN0eAQFu0J1PeRm6Kx4Eh4+MlKPoYyYFK4vfHyXQfDfVM0tOEUsWsDkFDWX40NSEuGojuPG8VW",
+	"YDv2wVZ0lULe7Lp7P7kxqH2iiaRNmmuq6RTkJK1UEuANX3k7rrG20Gi2aOkI2SieBV/l+C8JS2cdTYU2",
+	"9pzx7oHnQs6O2Yc5rMj2mkxqg+a9CTbcQis1PWvZfm71UqBKK+kFYHMl3Rruvx30bgPKWzptCulKlkK2",
+	"iXmsVAlcokCbcwM7vQw4yHGRWkoviLaNf++HoaJiExb0ReEuAhKxuwhE5fXCIR/xMucazAZ0yWBN8myy",
+	"C3bt61ca5STqfLW5q7fSXSppHRwJMUggy66h7+RHoYScOdGyjGaeu9VTpQdadJHDxCsZOVWbkUbcdZlf",
+	"g4iAQDpRPydPm4LcXKvpJhw03Aq//ACddj970guWe9mSLR0pzVwRZxW3kzniaypKC22M9GlNtPM8ak8E",
+	"lxQ03zjtJy2+ve3Zpxpy79fbThx+XB5nS23ie3Jv7bkF+MSrRQk93FBJCFcy+LMMF0Xysh32MALK4o3W",
+	"5L5ZP0+vP2bqXtu9BRoWPTupDfzAbR9QqtpYNldlwcYwVd4P4eiU/JLookw4G/jC6dCBUL37ccpLA3mC",
+	"AxvFb64NTJQsug7LnW5O1M+NSXpYvzntdZkOdH7+4NjRnjTWa98utFBa2FWPZQQl9Djw0vZrfKE183Yy",
+	"+xF4aeep4/DCcdgkBl6ctqH4j19/tQuOSAlj2EvdTMH+J68FrZlJCnXHRlfZIiGD/r1EyOXZUkxFlmcT",
+	"KMu65A5wY24t6NWmDp5nn47c60e3XDt4GzfPb36e32ie75p5vg3z3OXZLwCF+WdVp3xESVDcCLIHo7kQ",
+	"ro4TkWXHbjgi9KIJuhCpjQ82gHDVnCRxrwn0Cyzfk+c5acm2AoqDBF/jqNphcHRx/ouybCnsnBkxkxRm",
+	"icttj0FtrhLCZwNepdV2+qNwVIASqmGl4kWfvsedkb8owaKup3hx7lSnMUxUhcIbnQC0BtNK2alJip8Q",
+	"nhsS7GtjvYkehhn60E7Br4S+FAJmWz3mOChYnh1+kvGyTJ1oHpnTtok9C+sichNzGDFL6Ui4iTP2zAt4",
+	"NGcke3nK/uT/fHZ6yv402OC4dAt1HbnPTzeJroWtjb0uhSzUctdCv9Goe6OzxxtFrAZSQroLOdK8z5o4",
+	"HxfWqfqMB69SlpLr66yNpnEq/QI0d8IrxcDuYaCndzsTtyC7vrD2dWogJBXpP6279Oz5P6Z4wkQtUpQV",
+	"zzOUcNw8Kf5kbdkVw0n65c4WR/jjUXP2zan7Ba0vFvbSiRi/ePbyxdenu2V3bVLHCwCdqyWruFwFYAbh",
+	"e4b8WdWWouKsllaUGCh1YsoHr7frXhuyKUXJwcBPCKO64zBrnSjQYPdES63k7AidSmduozN+G3xMaEFx",
+	"DahMoHG75IZxcwOFg+85k+qocEL+jPwnooherDkv2GReyxvydZDDOGd8xoXEX/Cv3JGko01Hl9U5m5ZK",
+	"FWfMKILtgk9uwDbB9RVbgt+NBl5gsLpSGtDJooFVfMXGwJSdA0WlnSxJSo2SG5sK5ZPcKdXkpmv/tBwA",
+	"Rg33XwWfVJ+RykSRM0eoThzi4XFN71cl595yLibzxj9Fhzp3Zx+rYsUUuaV+evUL+oymSs9ot7t9D3F3",
+	"edCBiHg8eJJkdwv6VsAyHbG/hWufKjJcEwriNcEBokNiqBfcx4y3LUeB5bt8h+XiiPp6RaprwhSMDp4O",
+	"1x903qgUD3HNtU2JOTcwRBS0g0jr6POycTh2fHoURvaSxkonkoD4akDb8lc1AG1tIh4q36CegM0UDb6j",
+	"VJRE0Ect2ZTrbi6MksCA61KAZj53xLG03DvUA2OZKNPk4Gwa8WOv+G9GqvxpiEEEpcBdUVz+eCuhrrnL",
+	"y5ICAudrGUGULmQYt6xy2/Q8oPH9u90NTLohnpw6Crc0KzcBgMfJGVoXZxP8bZGIkbuwPSbVMj0fBG/P",
+	"+j1bOaZHggNNA2GY1QKKIESm1icpoQ9mUY9D9tzx9sjPRqqZl1NR2oX0LKtm4ERJet8UDu/BpaMMHODA",
+	"yVkhplPQKLB3YynPPMt3iNDW0QSucpydybosSeOfhcDbjnxAGkeWAGl20RcQQ8HjWpQxFseLVRPg/bhL",
+	"hIzJ3UyTtzYWiLwLppZX29Nh8n6HIETYqShKwFdgcrMzeN0cKx3GnqiqEpZ8CRpu3RX3o93f7eh2SiFv",
+	"ZW72OScT4oIyLh3lRp6jWKH6w9p4J4Zz6ZbXNCVVplMDfZmdYjZ3FOZGoBYivTE+kJ04WgBjr/sS4jDF",
+	"o0c4CVvCFo/Y+nYvLR+XcMauspAda06kskdTVcviKmP/8W//vlPjwadh6bi9JBE2RvWafk1JDXtFnW9g",
+	"tWfMuT81SMxCzC2mMWHkN0NEo7gd5sMjd823q8vwOv3wpjSAWaPZxz53q9+CP1feBskWUL5XZcJcqcDy",
+	"gluewDduh3349XtmuZ45OyAMPmdQLeyq7YfHCGwQ8B3idawnrZt/steo8FJW2L7JU3Hna1P1gCAy7FT2",
+	"sJqypdI3516l9MfI2aJ0km4cxriDiop7BR9l1aS2yFWMVTqVd71HquO98wZxjfB+6vhP5jndB535va5y",
+	"eKcn5WY/5UjYAWrRpn+w5R4ezlEWfVrz906LXNOQTc4sRuEphuqUzva+8bK1MhsqXkDIjxjzyY2T8s7E",
+	"Rw2tpZidx1lqAz5abtCUp/wWVLzYcq5KCEoZ2vJLQXd6EIEE82C7yzsRk7qHThXzNJPlCxWXYgqmJ3MN",
+	"2Zuno+FoDKmeW01qQiLWAaU0v5a+h8gx825S34rLmx79p99/u9Mfm9QSfWpp6yZ2rtgWZnKIdPZWrOIR",
+	"c9nb6NjkgD322GthrJAT6+9BmkdIWF73TeD4pAMyFF350TZ23L81LJQRVulVUyDUxLgHqoELvkqHet41",
+	"AmzgVCTI0tZx0QVKjhEiOuSg2ddp1O86LtqB6FYb5UBBoYOk3Ozn95rEJO3tUhZHPZaQpKTXffKEfJps",
+	"4qaCLPbcHoS0neEbaDJ9EjtoF5gNs9d8yk5irhgmHJppujP6lzb8mno6R2ROBTj1/oX0pQxhxOHBwH8S",
+	"sExKsHVx1Mpe474AJUSGsdzJXZa9xVF0BFxP094lz/4aOPzZsBm30E3eizYWJddklKDjdhVSE1Lb2p1P",
+	"qKQvzROWSurMwFTBlFwlmmnka0Crx1q88y1KbfwzzWXsF8N5dO325RV6ftiXKL6va37fwrtKlKXY6hwf",
+	"Yv+sH6o3s83pLT74Nozj9FzEo2fBhMUs8CaLrEcyBmfKjrvnRiWJp0UYfX6PDiJ35IkePB20S0UPzQo9",
+	"WJqn39ZBNM7+aNchNc4mMTsRHB5sH28VLdH02XxUqvQ7g42HtcK85mC+5A3bNlgL2l2i///76dE3/Gj6",
+	"8fPXX939Q+r2XfLbtEapJLASDGUbkZa8Vk9xziTMuBW3QFl1WHQ90Qr1ajeM0tQH6raU69AWfcDJD012",
+	"SJ75AFgMovn8b5kUM5dg0snHPtdgL6Wo3+MYEz0eks/R40qkuZOo7mSTbfoNvW3dOWCfq0+rskcN8iT+",
+	"Z0NBpA+/fs/c4LyVYLdj9nWvYNiXXzV9NJsqpgrtBbZaDjhof6Vfq2WRugMflOq6pQxAxaxiY2BOP8Ey",
+	"f6qJcZdFGCakRZhhfIxxqdYiZK2cp60h9h2FUzvS+teLpPw+2onrWEtCxVNp67kCbmq9c6lK3UYbekr1",
+	"g0K368+P2W8+5ccBEgOSdTUGbdgYsCUCX4VqoFD91J8rvd61wzDMAcNibNQSyJ0WUkTWdfYGkNtyCUxg",
+	"iFsvMg4iVq+9NNkCJq6dVuvWRFeeT8XpUguiSvWHVH09f/qqdir+feFc0VQWex565h2XtSxAsyVfkbPS",
+	"5zQ2JVvDExuFhaZSaEdVeugak8yBCHBsEXlzM1vk2OjmxBICvhr49DGV11Fx7s3SH3zmfiWsUsYOmeFn",
+	"N26g0hYKw3bNObTsB/PEYqLagKIf3EAbbUEtxNP2A7ynMHbBU710ekvKMNWhUEC1yJbfAIb+87WAcTfD",
+	"379y/PBcqKFFrHtUlt63cHON/0kniOc9PPNwlYy9LO5D1ASRo0V25oDvs2kp2zAtASlwuTmtT6sKbKwt",
+	"THbkuCeydoRlupZDHQgJdkSw6qPxQ5g98eo+mT3Xd5qflbF98kXPsM52inLcaRKhaUCjUDT60JhrFEO8",
+	"LJk7gaFeT+41M+FlIoeMl2UPgfEKmpu+5IZRJ5aBVgUqKD1xvWQLqfv4ymmRHA/RB9u3uug2WCGCoyYy",
+	"TVcZ38xmaJaCn/eiyFqrvA2Txl/e+dnjD5d+Gb+5yznVFoS9xXsQsibaN4L4d0dQV5RANHzXbsG3YZH4",
+	"Q1ws/HIZFw2/vPKLh39fNJsIP/3sN+PP9musd35CkyLmUSVVzN5A+IeUTi16OHwV+6skJgmJ6dhQC6ui",
+	"+qbZ6sjYSxd+UPyzUS6qVDZaWutLXra0O/HNJz6x5SoYQb4QNGfo9UEeEIsVUBMnh+NclYXplPp6fqek",
+	"06yDf3KTn8VKg+11FCnlc6f+MBtQv/+D18lbBa8Pq3FtwhZpx9keUbN99p82/a6yUJp1leXsKnt5yv6U",
+	"7nanFh3J2VI/FGYd7uUGWnBj9nxlyaXtV8ejEp6zSV3VJTrTjgf3psLJ/Rk9WGM8o+dqeCd5YPRP2vyo",
+	"gcruOrNNfD1CrPU+rsCB1bmPVsLWW5T2SL5JqvW6LmFq+5vYBBcP1XUNaSNRtOpq2oG1Fkp2Jrv0SfaD",
+	"BdQeJ3K2n/W1TTxvicHpJgfjsHlKoYlKfwnKr7GyeVBde69vvUnNHpIZc88ufxT6o0Qrv2DqTJ1Sn/0a",
+	"PVBrlUQKr2/M4DUKkyo9HZbJcBC9K3Xq32LRcXfrPwtZO+2UchhPT89OT9mvH747Z1wykJ0WIMZybdlS",
+	"84WhvqOVKGTwWqwFZoiDNmrKVy++2dnXw3pf0h5vrTu3LFkUkCwmpTZ6tRZ2demupucwwDXhFO8rSir6",
+	"KU4wt3ZBpoC6EU37bP/P2EB7yT8thZxdGwhtjAL7XYj/ByvqVi3kVCU02lvQK/KcNw2WuZmPFddUTeF+",
+	"GfkVRrFtYKGO2aWYSSYkWQac0eYZ+hnYF6NXtZ0rLf6Kealn7Ft6+h//9u+jL5nSVxLfoiYE7jS0/Ojd",
+	"28sP7MQfZMQMWHPMsPCC2l+///479s1XL/8vCxUKx+yDqKB5+OLFi28cHeXMXUj6nbLjruRPwlhDyXch",
+	"6XYU+7WPGEq4c+YUNDZac5yMMO2WcePf8D860wrrY6/kG3S9o6AWSjK0VIl6nUzETGSAAlttjz4d4Y+j",
+	"M6qyvapPT19MmqR0z3fz4B7xzzFO6S2LyZzLGfhVhLySo09HvC6EHVF9KzYtblBqNRcl0zBRuogG4ZWM",
+	"lRpn2W+E4VjRzV69u2jd8bPsWdB3+UJkZ9mL49PjF5hRZOdIzie4vPvLO+QiLC6K7CxzsMfmxvhO80WA",
+	"39MirBlyEjvu3+WDxvpWkR/XWsI/Pz3d0g5+vzbwTbvnRCP4N9Jq4TgwPvGdDtLzxQ22Gss7VbiquF5h",
+	"EpXCnNHlnNu80woP+TufoS/ErIyFyvEdT1eY4MgLnOyEcixPsMWZz1jwHrougn6mAd+F3ExfePStKlYH",
+	"g1vsaXzXZaBW13D3iPjqrpvyTGLdm+8AeAi8CccMgkz2GcFfBKaDDZi/pHDEWoaw28lfWrgN5QKEXX/F",
+	"Mkn+iza6fZ51C+OfKYPkDlFeJzD+rrYImL1vpP+GB12xIVSiJhbskbEaeNXFWhP7F5LjZy2Sn3bYTihf",
+	"pWrZqFrn4bjEmdDjg3DNGWd/NbZgUwcO30qxXUWETmpsjFsgmI7Ze1gAdwYvNh9Fxm1i98oH4rqlNfay",
+	"3dfRK/YkjDfvV1Kd7kbmalQtxrUo7ZGQBjs1hMqbPOSN5KH8O2doNOQsdmvMfTQ8Z5ieifHmxPdRvOrc",
+	"8zGRZ6fPU42MNrLsfZkw1ocVsaEEnoXd8rKGvuUNcD2ZZ3t8y+QxBVcr6zDBCl8H2+Hht8ZPlbPxivm2",
+	"hp7KpyWQfZQSVp6cTz6L4q6Xpn+AkMC4L0VfvM6eALx9Uia0Png4dN/G0FnOoh7djXtzaZagDbvKlnPM",
+	"jqHwp5Czv/jvYOzCh69oS/AUR/UPxcD9lIuusbfb87XeZEnWZcnHTuGlDwzt8oytmXl+wYSF96TqzFOR",
+	"2SVYz67PmYMc01CpWzBOGvaQUJBafhMhtaqhrSLsfe22n1Dn8n799BU+/x9+8X8CyzjzbnYnhkJr99gs",
+	"WQ5DjIf2IMzQGv2YeY/P/4dj5nJetxrKqNqeY+LJxPGiqds6UCXutDaA7gclJwMvkYd/H67gNpR3JzNh",
+	"3rjHzPErw0b03ihnI69F4p/kbnB/oiY1OmcFt5yNPl+he/0qy68yQf8LhXNX2d0IXXUCW02O/vfIV9mQ",
+	"SwS/gjXCuuMRFVx4R56zAM7dEwN2RMlZ6AKBxg+FzWeOY9QjUNklvvuGDrtBZah6zYEXqOp53esnbuwR",
+	"vnF08bpPBXvx/D4qmIVPliCfNGsSRkwiKwVfPAyj1regjzCOQuQQk98o5YWsjuKYjUQxcoTIJQM7KVjA",
+	"5zkbdaA1YhpMXUX/rNjD49A0Auo1SX4IXWoedO8fkjBF7ZZ3Jpz2VIBsIpROdAhk0kxRrxOaleIW0J05",
+	"WI8mFEQ1uoASKMjVRcVr/P0HX912CMadMMXfo9JwEFucpmKcLL6QNs98fWP8imJtfACkn7WSyejhkuKs",
+	"ea/P5P7gyjcLZIwKzaSD6JhwrYW7d966jD7c0ISbnL695q7Sk55vj/a0RD+cPt7uOt5pq95KGtndZb3V",
+	"nHy3od6NwoRX/2gF3TOXNNv33oqH34af+Q1+b8nHAnjjB9lJ+Iu6X5/AfmIwzH944cb+3X+4DUs/0uc8",
+	"GWfHEy7GnwJjjw7CvNuTyKfXi7LEi74mee/jI1StlqJ9DpXYdvQRb0Vco+dihH0exgOfbCJK+f5ztaSW",
+	"Vu56MGGGqzbeK7lduXkXBv2B6k3ornY4BSec6hDYaebqo+wNV1TS8qTv373rfKb64WIsJJPsatpPhWLX",
+	"N5DoRQDF85cvn32TsxfPKS6Qk8f4BlZsDmXBIHaB27cAErd3Pwn37GB3OdLXJqH8zAs4mHjjIRDQqgEM",
+	"FXoOlrZdPnIDxt/vsjD+u2/YSc8N3c1Fw0qUMdbPTwMTOPns/7o7CfWvfey13aFv7zBM6zvtj+oqaW+y",
+	"h0W7cx4Ctx+aL7uZpguhmz1EWTxoY5wIq4eDiPRV9iQ5A47jjRrKVRwu4/NtDP19GPR0EbTkl/4jn/ub",
+	"iCW124QlyCUA7TB2X2ia15cDMUx6bM3mH1Ff1lHORs3WRkiAIyJS9Jzghx6O2WvlA7rUK7mJwjidjSLB",
+	"IQQTnl1Jv8vzZmRobo1jqMLaf33S4Pdb5LQUE+oEGK+EMNQPsF2jiBEe+CRMc2OILV7Jiq/wjnTSflJy",
+	"9H3TJOERcj9a3/d5YlnVWXatOSjMasm+wL4+LHTt+9IZVVjz8kXs3vflQdQemq3dfxS7YcSewOyLljyb",
+	"1JbEmUOewU3h6PVm2tjl6AvPRscdkah084MsQH+5Wwh2v/7fLwTD2y0h+NkT89bIbUNkD5CCu7mpz7V9",
+	"fKG5hbhQYIZ+uYcJ+rba7+4r4VKIOllxqiJOq9f/zOXN3/H1kFidVE5itR2TPuFrBxrXbyPiqf8utj4J",
+	"0q/ENF9++C+ff9nuF5VSPfxRD6J6+Lm2qB4BsHsbru9jL6JUNGtN+yv06lrX8slcu7tkeeiz9cSyvL1s",
+	"0j4pMfaK+pQHGX0tyalITBT+w9AUalxyQ8UFh0oV5NrZpzF/W2nayMjvZOQjcootsb0O9m/x3x+iWlH/",
+	"EfLmeQlTy1S9heIir6Bfk5I7Qq3FLXYmWfWS5x8c0h9GAwcTuQGZiEkqjHRaFeJrKB/YgPugxM1Otz5z",
+	"35DTk9qosQFiY6FuraLpncXWpjPNsI6M6enih5H/NuzmjQaQj5uK+aFVeD6GufDmIVHy/Qn4M9WY3G3L",
+	"2LJv5UOYSEDngtt5g01aN1uXOm3sxspkXnt71tSVb4xeKWSO1Eb6Yw/qD+FGbgorW8T2/OXXKf/uhi/3",
+	"7r8F/3zn4J/7VBLM6XbQZ19gT+C1j3uH+t+Q3Db17dhm3AIav4ix4WKQr6VMdWSgaRo79uVGXIqZfFvb",
+	"bFC0kIxvL6YpDQlHX4I9+i4W723JD3o4rL9XegYhUwBP5yvrOtEtf+5d0UPSXfsUg8tYZ/hoNBqW6Eud",
+	"oseHqrHiFbtotQKr+IpdsEL9pQ9yw5R8RxUX8mBhqdjAaTc76XyRCV/7ozMituDTXx7K+XvSu+NrcrOz",
+	"3z92BKbmBTDuK1kpfLznlQr0mdDF8bYRExJ2hwJ4KSz8tzDYY5uzJP7tYRQdnChUnLBX1J9UdDvvdP30",
+	"lGFFbcegNLD2mCaQPgtvouRUzGpCkR/v9SklYaNt6MBMPSSCdVNsrZW+l4yxVBk5VVOGjB3SwgG5BlYK",
+	"Y6m52Sbrpi6M99fF1mNSYU/r2jXp/M93dwl6UGlZty7rcDVY+WZjyXK12WEhudhcLYdbLqFvWmLJb1fh",
+	"48XUcJU+wEbpgErdUCnpWjftGCRoetHhDPjJ6fBpUzuHqm/3ShdrxXK7tk896e4enX341qt9CoGwB3Oy",
+	"47X37c5iB9ygHoDvSdH+5I/QsW3uhLe/SzuEAeAV3i4GPtCQPzCdKNy/QyUT0YkOgbA3UquyAt9+LXYv",
+	"IKjm0aogLBmYaOgavUm9jjrC7/DeEkwezcHqQf607lU6WdFa+1FzexBLx+zCGo8aJ64dA5WUILleI5PU",
+	"tWiShKblsdhcsp358O/hVt1ExD5aPrxbpDg0GNlSaTsv13SPLRDTuI8+iFFA2vR7d4hUfJ+mR0y9e/7y",
+	"ZfLjfj2tmna0JOx2pP7rH59I5wHYl5twCCr5FmZOiVUhyYBL+sbpOWYFoJAjaYYy792rD9/9+NCUY089",
+	"AwtQIhE90o17rdVicZgb56bqfsP5vmDqd68cFBynT0CpH+gzLQiQAyTMqyWbco2fwrB/YT8opiQptSNq",
+	"rjbKGS+Nan2f3iu/1Ng5BvR250hEVPRUur9aLEAWD8BHj9Xkm8Rtc2H3M7ZUHOVvpZLivx61EYpDxp5t",
+	"0RiFZavaWDaG8CkixYs/G6aW8px9dfoNs1CWvocPfeddosMgTPIgNtr1UDX94n7/6MgqtIT7/aNDPl0A",
+	"Istal9lZdsIX4uT2GbIEv4XPjT3snXF5/IlMlNYPcbvt34LDvfWbr5e4+3j3nwEAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -110,6 +110,7 @@ func deviceView(v *fleet.View, in *placement, now time.Time) Device {
 			Counter: optional(int64(report.Running.Counter)),
 		},
 		Phase: Phase(protocol.Idle), Why: why(v, in, now), Link: linkView(report.Mesh), IsolatedFrom: namesView(report.Isolated),
+		Offences: offencesView(report.Offences),
 	}
 	if d.Labels == nil {
 		d.Labels = map[string]string{}
@@ -146,6 +147,17 @@ func lastSeen(v *fleet.View) time.Time {
 
 func bytesView(b protocol.Bytes) Bytes {
 	return Bytes{Reused: b.Reused, Peers: b.Peers, Origin: b.Origin, Served: &b.Served, Total: &b.Total, Done: &b.Done}
+}
+
+func offencesView(all []protocol.Offence) *[]Offence {
+	if len(all) == 0 {
+		return nil
+	}
+	out := make([]Offence, len(all))
+	for i, o := range all {
+		out[i] = Offence{Neighbor: o.Neighbor, Kind: string(o.Kind), Count: o.Count, Last: o.Last}
+	}
+	return &out
 }
 
 func millisView(m map[protocol.Phase]int64) *map[string]int64 {

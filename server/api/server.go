@@ -53,6 +53,7 @@ type Server struct {
 	Options
 	echo    *echo.Echo
 	counter counter
+	pricer  pricer
 	ending  chan struct{} // closed when streams shall end
 	end     sync.Once
 }

@@ -36,6 +36,12 @@
 // for some minutes; who has waited in vain is served too, and after several waits with all that the holder has. A holder that two devices cannot reach loses its leases. Where
 // several islands of one site cannot reach each other, each has a holder of its own.
 //
+// # What neighbours save
+//
+// [Sites.View] compares the uplink with what the devices would have fetched had each fetched alone ([Update].Alone). A
+// device alone takes whole chunks where there are no patches, which is what it took from server and neighbours together;
+// where there are patches from its base it takes no more than they are. Each doubt is decided for the lower number.
+//
 // # What can go wrong
 //
 // A device can name any site in its configuration, and so be told the addresses of the devices there and hold up others for

@@ -69,6 +69,7 @@ type Sites struct {
 	dirty   map[string]struct{}           // sites whose hints are to be made again
 	hints   map[string]*hint              // device → what it was told last
 	large   map[string]bool               // sites of more than maxDevices
+	bases   map[string]base               // device → from which version its last update set out
 }
 
 // remote is whence a device speaks.
@@ -123,7 +124,7 @@ func New(o Options) *Sites {
 		o: o, leases: newLeases(), wake: make(chan struct{}, 1), again: make(chan struct{}, 1),
 		remotes: map[string]remote{}, members: map[string]*member{}, sites: map[string]map[string]*member{},
 		moved: map[string]struct{}{}, dirty: map[string]struct{}{}, hints: map[string]*hint{},
-		large: map[string]bool{},
+		large: map[string]bool{}, bases: map[string]base{},
 	}
 }
 
@@ -221,6 +222,7 @@ func (s *Sites) memberOf(v *fleet.View) (m *member, name string) {
 // update takes the state of a device. One that goes loses its leases.
 func (s *Sites) update(v *fleet.View) {
 	s.mu.Lock()
+	s.note(v)
 	m, _ := s.memberOf(v)
 	old := s.members[m.device]
 	if old != nil && m.same(old) {

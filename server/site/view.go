@@ -22,41 +22,48 @@ type View struct {
 	Online   int
 	Sharing  int // online, and may be introduced to each other
 	Isolated int // that could not reach another device of the site lately
+	// Crowded says that too many devices seem to be here, so that none is introduced to another.
+	Crowded bool
 	// Bytes sums where the current or last updates of its devices came from.
 	Bytes protocol.Bytes
+	// Measured is how many devices have moved bytes for their last update; Alone is what they would have fetched had each
+	// fetched alone, as in [Update].
+	Measured int
+	Alone    int64
+	Updates  []Update // those that move first, then the newest
 }
 
 // Views returns all sites, by id. It is computed from what the fleet knows, so offline devices count too.
-func (s *Sites) Views(ctx context.Context) []View {
-	all := map[string]*View{}
+func (s *Sites) Views(ctx context.Context, of Releases) []View {
+	all := map[string]*gathering{}
 	s.each(ctx, func(m *member, name string, v *fleet.View) {
 		if all[m.site] == nil {
-			all[m.site] = &View{ID: m.site, Name: name}
+			all[m.site] = &gathering{View: View{ID: m.site, Name: name}, by: updates{}}
 		}
-		all[m.site].add(m, v)
+		s.add(all[m.site], m, v, of)
 	})
 	out := make([]View, 0, len(all))
 	for _, id := range slices.Sorted(maps.Keys(all)) {
-		out = append(out, *all[id])
+		out = append(out, all[id].end(of))
 	}
 	return out
 }
 
 // View returns one site with its devices, by id. The error matches ErrUnknown.
-func (s *Sites) View(ctx context.Context, id string) (View, []fleet.View, error) {
-	site := View{ID: id}
+func (s *Sites) View(ctx context.Context, id string, of Releases) (View, []fleet.View, error) {
+	site := &gathering{View: View{ID: id}, by: updates{}}
 	var devices []fleet.View
 	s.each(ctx, func(m *member, name string, v *fleet.View) {
 		if m.site == id {
 			site.Name = name
-			site.add(m, v)
+			s.add(site, m, v, of)
 			devices = append(devices, *v)
 		}
 	})
 	if len(devices) == 0 {
 		return View{}, nil, fmt.Errorf("%w: %q; waxwing site list shows them", ErrUnknown, id)
 	}
-	return site, devices, nil
+	return site.end(of), devices, nil
 }
 
 // Of returns the id of a device's site; empty: not known.
@@ -79,24 +86,44 @@ func (s *Sites) each(ctx context.Context, f func(*member, string, *fleet.View)) 
 	}
 }
 
-func (w *View) add(m *member, v *fleet.View) {
-	w.Devices++
+// gathering is a view that is being made.
+type gathering struct {
+	View
+	by updates
+}
+
+func (g *gathering) end(of Releases) View {
+	g.Updates, g.Crowded = g.by.list(of), g.Devices > maxDevices
+	return g.View
+}
+
+// add counts a device in. A lock is held.
+func (s *Sites) add(g *gathering, m *member, v *fleet.View, of Releases) {
+	g.Devices++
 	if m.online {
-		w.Online++
+		g.Online++
 	}
 	if m.active() {
-		w.Sharing++
+		g.Sharing++
 	}
 	if len(v.State.Report.Isolated) > 0 {
-		w.Isolated++
+		g.Isolated++
 	}
-	if u := v.State.Report.Update; u != nil {
-		b := &w.Bytes
-		b.Total += u.Bytes.Total
-		b.Done += u.Bytes.Done
-		b.Reused += u.Bytes.Reused
-		b.Peers += u.Bytes.Peers
-		b.Origin += u.Bytes.Origin
-		b.Served += u.Bytes.Served
+	u := v.State.Report.Update
+	if u == nil {
+		return
 	}
+	sum(&g.Bytes, u.Bytes)
+	if Measured(v) {
+		alone := s.price(v, of)
+		g.Measured++
+		g.Alone += alone
+		g.by.add(u, alone)
+	}
+}
+
+// Measured reports whether a device has moved bytes for its last update.
+func Measured(v *fleet.View) bool {
+	u := v.State.Report.Update
+	return u != nil && u.Bytes.Origin+u.Bytes.Peers+u.Bytes.Reused > 0
 }

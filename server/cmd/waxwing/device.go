@@ -97,14 +97,15 @@ func (a *app) printDevice(d client.Device, err error) error {
 		row(w, "labels", labels(d.Labels))
 		row(w, "address", dash(value(d.Address)))
 		row(w, "site", dash(value(d.Site)))
+		row(w, "link", dash(string(value(d.Link))))
 		if lost := value(d.IsolatedFrom); len(lost) > 0 {
 			row(w, "isolated", fmt.Sprintf("from %s, whose bytes came from the server", strings.Join(lost, ", ")))
 		}
 		row(w, "agent", dash(value(d.Agent)))
 		if u := d.Update; u != nil {
 			row(w, "update", fmt.Sprintf("%s %s: %s %s %s", u.Product, u.Version, u.Phase, value(u.Reason), value(u.Detail)))
-			row(w, "bytes", fmt.Sprintf("%s reused, %s from neighbours, %s from the server",
-				size(u.Bytes.Reused), size(u.Bytes.Peers), size(u.Bytes.Origin)))
+			row(w, "bytes", fmt.Sprintf("%s reused, %s from neighbours, %s from the server; %s given to neighbours",
+				size(u.Bytes.Reused), size(u.Bytes.Peers), size(u.Bytes.Origin), size(value(u.Bytes.Served))))
 		}
 	})
 }

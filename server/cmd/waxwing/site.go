@@ -27,9 +27,10 @@ that the server sees behind one public address.`,
 				return err
 			}
 			return a.print(sites, func(w io.Writer) {
-				row(w, "ID", "NAME", "DEVICES", "ONLINE", "SHARING", "ISOLATED", "FROM SERVER", "FROM NEIGHBOURS")
+				row(w, "ID", "NAME", "DEVICES", "ONLINE", "SHARING", "ISOLATED", "FROM SERVER", "FROM NEIGHBOURS", "SAVED")
 				for _, s := range sites {
-					row(w, s.Id, s.Name, s.Devices, s.Online, s.Sharing, s.Isolated, size(s.Bytes.Origin), size(s.Bytes.Peers))
+					row(w, s.Id, s.Name, s.Devices, s.Online, s.Sharing, s.Isolated, size(s.Bytes.Origin), size(s.Bytes.Peers),
+						saved(s.Saved, s.Measured))
 				}
 			})
 		}),
@@ -37,7 +38,7 @@ that the server sees behind one public address.`,
 	show := &cobra.Command{
 		Use: "show ID", Short: "Show a site and its devices", Args: cobra.ExactArgs(1),
 		RunE: a.with(func(ctx context.Context, api *client.Client, args []string) error {
-			d, err := call[client.SiteDetail](api.GetSite(ctx, args[0]))
+			d, err := call[client.SiteDetail](api.GetSite(ctx, args[0], &client.GetSiteParams{}))
 			if err != nil {
 				return err
 			}
@@ -53,14 +54,47 @@ func siteDetail(w io.Writer, d client.SiteDetail) {
 	row(w, "id", s.Id)
 	row(w, "name", s.Name)
 	row(w, "devices", fmt.Sprintf("%d, %d online, %d sharing, %d isolated", s.Devices, s.Online, s.Sharing, s.Isolated))
-	row(w, "bytes", fmt.Sprintf("%s from the server, %s from neighbours", size(s.Bytes.Origin), size(s.Bytes.Peers)))
+	row(w, "bytes", siteBytes(s))
+	for _, u := range s.Updates {
+		row(w, "update", fmt.Sprintf("%s %s: %d devices, %d committed, %d under way; %s from the server, %s from neighbours%s",
+			u.Product, u.Version, u.Devices, u.Committed, u.Moving, size(u.Bytes.Origin), size(u.Bytes.Peers), times(u.Alone, u.Bytes.Origin)))
+	}
 	row(w)
-	row(w, "DEVICE", "VERSION", "PHASE", "ONLINE", "SHARING", "LINK", "NEIGHBOURS", "FROM SERVER", "FROM NEIGHBOURS", "ISOLATED FROM")
+	row(w, "DEVICE", "VERSION", "PHASE", "ONLINE", "SHARING", "LINK", "NEIGHBOURS", "FROM SERVER", "FROM NEIGHBOURS", "REUSED", "SERVED",
+		"ISOLATED FROM", "APART")
 	for _, v := range d.Devices {
 		b := value(v.Bytes)
 		row(w, v.Id, dash(value(v.Version)), v.Phase, yes(v.Online), yes(v.Sharing), dash(string(value(v.Link))), value(v.Neighbors),
-			size(b.Origin), size(b.Peers), dash(strings.Join(value(v.IsolatedFrom), ",")))
+			size(b.Origin), size(b.Peers), size(b.Reused), size(value(b.Served)), dash(strings.Join(value(v.IsolatedFrom), ",")), dash(value(v.Apart)))
 	}
+}
+
+// siteBytes says in one sentence what crossed the uplink, and what would have.
+func siteBytes(s client.Site) string {
+	if s.Measured == 0 {
+		return "none measured yet"
+	}
+	return fmt.Sprintf("%s from the server for %d devices, %s from neighbours; each alone would have fetched %s together%s",
+		size(s.Bytes.Origin), s.Measured, size(s.Bytes.Peers), size(s.Alone), times(s.Alone, s.Bytes.Origin))
+}
+
+// times says how often the uplink would have carried its bytes without neighbours; nothing where that says nothing.
+func times(alone, uplink int64) string {
+	if uplink <= 0 || alone <= uplink {
+		return ""
+	}
+	return fmt.Sprintf(" (%.1f times less)", float64(alone)/float64(uplink))
+}
+
+// saved is what neighbours saved the uplink; a dash where nothing was measured, a minus where more crossed it.
+func saved(n int64, measured int) string {
+	switch {
+	case measured == 0:
+		return "-"
+	case n < 0:
+		return "-" + size(-n)
+	}
+	return size(n)
 }
 
 func yes(b bool) string {
