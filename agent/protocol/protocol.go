@@ -7,6 +7,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -152,6 +153,8 @@ type Report struct {
 	// Isolated are devices of its site that this one was sent to and could not reach, so that it fetched from the server
 	// what they hold.
 	Isolated []string `json:"isolated,omitempty"`
+	// Offences are what neighbours did to this device in the last day: MaxOffences at most, the newest first.
+	Offences []Offence `json:"offences,omitempty"`
 }
 
 // Running is the release in the slot that runs.
@@ -211,7 +214,7 @@ func ParseReport(b []byte) (*Report, error) {
 	if u := r.Update; u != nil && len(u.Detail) > 1<<10 {
 		u.Detail = u.Detail[:1<<10]
 	}
-	if err := r.boundSite(); err != nil {
+	if err := errors.Join(r.boundSite(), r.boundOffences()); err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
 	return r, nil
