@@ -308,6 +308,60 @@ func (e Scope) Valid() bool {
 	}
 }
 
+// Defines values for SiteOrder.
+const (
+	SiteOrderId     SiteOrder = "id"
+	SiteOrderOrigin SiteOrder = "origin"
+	SiteOrderPeers  SiteOrder = "peers"
+	SiteOrderServed SiteOrder = "served"
+)
+
+// Valid indicates whether the value is a known member of the SiteOrder enum.
+func (e SiteOrder) Valid() bool {
+	switch e {
+	case SiteOrderId:
+		return true
+	case SiteOrderOrigin:
+		return true
+	case SiteOrderPeers:
+		return true
+	case SiteOrderServed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SiteShow.
+const (
+	SiteShowApart    SiteShow = "apart"
+	SiteShowIsolated SiteShow = "isolated"
+	SiteShowMoving   SiteShow = "moving"
+	SiteShowOffline  SiteShow = "offline"
+	SiteShowOnline   SiteShow = "online"
+	SiteShowSharing  SiteShow = "sharing"
+)
+
+// Valid indicates whether the value is a known member of the SiteShow enum.
+func (e SiteShow) Valid() bool {
+	switch e {
+	case SiteShowApart:
+		return true
+	case SiteShowIsolated:
+		return true
+	case SiteShowMoving:
+		return true
+	case SiteShowOffline:
+		return true
+	case SiteShowOnline:
+		return true
+	case SiteShowSharing:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Status.
 const (
 	StatusDownloading Status = "downloading"
@@ -395,6 +449,9 @@ type Abort struct {
 	FailurePercent *int `json:"failure_percent,omitempty"`
 	Failures       *int `json:"failures,omitempty"`
 }
+
+// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
+type Alone = int64
 
 // AuditEntry defines model for AuditEntry.
 type AuditEntry struct {
@@ -869,6 +926,9 @@ type Running struct {
 // SHA256 defines model for SHA256.
 type SHA256 = string
 
+// Saved Alone less the bytes from the server; negative when more crossed the uplink.
+type Saved = int64
+
 // Scope defines model for Scope.
 type Scope string
 
@@ -889,30 +949,55 @@ type SignedRelease struct {
 
 // Site defines model for Site.
 type Site struct {
+	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
+	Alone Alone `json:"alone"`
+
 	// Bytes Where the last updates came from, summed over devices.
-	Bytes   Bytes  `json:"bytes"`
+	Bytes Bytes `json:"bytes"`
+
+	// Crowded Too many devices seem to be here, so that none is introduced to another.
+	Crowded bool   `json:"crowded"`
 	Devices int    `json:"devices"`
 	Id      string `json:"id"`
 
 	// Isolated Devices that could not reach another one of the site lately.
 	Isolated int `json:"isolated"`
 
+	// Measured Devices that moved bytes for their last update. Without any the numbers below say nothing yet.
+	Measured int `json:"measured"`
+
 	// Name Its label
 	Name   string `json:"name"`
 	Online int    `json:"online"`
 
+	// Saved Alone less the bytes from the server; negative when more crossed the uplink.
+	Saved Saved `json:"saved"`
+
 	// Sharing Devices that are online and may be introduced to each other.
 	Sharing int `json:"sharing"`
+
+	// Updates The last updates of its devices by release: those under way first, then the newest.
+	Updates []SiteUpdate `json:"updates"`
 }
 
 // SiteDetail defines model for SiteDetail.
 type SiteDetail struct {
 	Devices []SiteDevice `json:"devices"`
-	Site    Site         `json:"site"`
+
+	// Most The largest of any one device of the site, so that bars of all pages have one scale.
+	Most          SiteMost `json:"most"`
+	NextPageToken *string  `json:"next_page_token,omitempty"`
+	Site          Site     `json:"site"`
+
+	// Total Devices that were asked for.
+	Total int `json:"total"`
 }
 
 // SiteDevice defines model for SiteDevice.
 type SiteDevice struct {
+	// Apart One sentence that says why it does not take part, and what to do; absent when it does.
+	Apart *string `json:"apart,omitempty"`
+
 	// Bytes Where the last updates came from, summed over devices.
 	Bytes        *Bytes    `json:"bytes,omitempty"`
 	Id           string    `json:"id"`
@@ -929,6 +1014,9 @@ type SiteDevice struct {
 	// Sharing The server may introduce it to the others.
 	Sharing bool `json:"sharing"`
 
+	// Target Version of its last update.
+	Target *string `json:"target,omitempty"`
+
 	// Version That it runs.
 	Version *string `json:"version,omitempty"`
 }
@@ -938,6 +1026,42 @@ type SiteList struct {
 	Items         []Site  `json:"items"`
 	NextPageToken *string `json:"next_page_token,omitempty"`
 	Total         int     `json:"total"`
+}
+
+// SiteMost The largest of any one device of the site, so that bars of all pages have one scale.
+type SiteMost struct {
+	// All The same and what was reused.
+	All int64 `json:"all"`
+
+	// Moved From server and neighbours.
+	Moved int64 `json:"moved"`
+}
+
+// SiteOrder defines model for SiteOrder.
+type SiteOrder string
+
+// SiteShow defines model for SiteShow.
+type SiteShow string
+
+// SiteUpdate defines model for SiteUpdate.
+type SiteUpdate struct {
+	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
+	Alone Alone `json:"alone"`
+
+	// Bytes Where the last updates came from, summed over devices.
+	Bytes     Bytes `json:"bytes"`
+	Committed int   `json:"committed"`
+
+	// Devices That moved bytes for it.
+	Devices int `json:"devices"`
+
+	// Moving That are not done with it.
+	Moving  int    `json:"moving"`
+	Product string `json:"product"`
+
+	// Saved Alone less the bytes from the server; negative when more crossed the uplink.
+	Saved   Saved  `json:"saved"`
+	Version string `json:"version"`
 }
 
 // Stage Exactly one of percent, count and devices; each stage holds the devices of the ones before it.
@@ -1139,6 +1263,21 @@ type ListSitesParams struct {
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
 }
 
+// GetSiteParams defines parameters for GetSite.
+type GetSiteParams struct {
+	PageSize  *int       `form:"page_size,omitempty" json:"page_size,omitempty"`
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Search Part of the id.
+	Search *string `form:"search,omitempty" json:"search,omitempty"`
+
+	// Show Only these devices.
+	Show *SiteShow `form:"show,omitempty" json:"show,omitempty"`
+
+	// Order By id, or those first that took most from the server or from neighbours, or gave most to them.
+	Order *SiteOrder `form:"order,omitempty" json:"order,omitempty"`
+}
+
 // CreateUploadJSONBody defines parameters for CreateUpload.
 type CreateUploadJSONBody struct {
 	Name *string `json:"name,omitempty"`
@@ -1274,7 +1413,7 @@ type ServerInterface interface {
 	ListSites(ctx echo.Context, params ListSitesParams) error
 	// GetSite One site with its devices, and where the bytes of their updates came from.
 	// (GET /sites/{id})
-	GetSite(ctx echo.Context, id ID) error
+	GetSite(ctx echo.Context, id ID, params GetSiteParams) error
 	// ListTokens Enrolment and operator tokens, without their secrets.
 	// (GET /tokens)
 	ListTokens(ctx echo.Context) error
@@ -1882,8 +2021,45 @@ func (w *ServerInterfaceWrapper) GetSite(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSiteParams
+	// ------------- Optional query parameter "page_size" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_size", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_size: %s", err))
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", ctx.QueryParams(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page_token: %s", err))
+	}
+
+	// ------------- Optional query parameter "search" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "search", ctx.QueryParams(), &params.Search, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter search: %s", err))
+	}
+
+	// ------------- Optional query parameter "show" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "show", ctx.QueryParams(), &params.Show, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter show: %s", err))
+	}
+
+	// ------------- Optional query parameter "order" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "order", ctx.QueryParams(), &params.Order, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter order: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetSite(ctx, id)
+	err = w.Handler.GetSite(ctx, id, params)
 	return err
 }
 
@@ -3281,7 +3457,8 @@ func (response ListSitesdefaultApplicationProblemPlusJSONResponse) VisitListSite
 }
 
 type GetSiteRequestObject struct {
-	Id ID `json:"id"`
+	Id     ID `json:"id"`
+	Params GetSiteParams
 }
 
 type GetSiteResponseObject interface {
@@ -4642,10 +4819,11 @@ func (sh *strictHandler) ListSites(ctx echo.Context, params ListSitesParams) err
 }
 
 // GetSite operation middleware
-func (sh *strictHandler) GetSite(ctx echo.Context, id ID) error {
+func (sh *strictHandler) GetSite(ctx echo.Context, id ID, params GetSiteParams) error {
 	var request GetSiteRequestObject
 
 	request.Id = id
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetSite(ctx.Request().Context(), request.(GetSiteRequestObject))
@@ -4889,133 +5067,145 @@ func (sh *strictHandler) AppendUpload(ctx echo.Context, id ID, params AppendUplo
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H1rcxs3suhfQc09W5vcO6Iov+6x9CHl2E7iunm4LOekTkW+IshpcrAaAlwAI4rrUtX+mv1h+0tOoRuY",
-	"B4khhxKlZB9fEpmDwaO70e/u+ZxM1HyhJEhrktPPyYJrPgcLGv/1RszAWPeXkMlpsuA2T9JE8jkkp4nJ",
-	"+ZPnL5I00fDnUmjIklOrS0gTM8lhzt1b/6Fhmpwm/+u4XuSYnprj8+9euddvb9Pk3ZuOJUS2dfo5v/ke",
-	"5MzmyemLZ2liVwvcl9VCznDi93wG5+IvUE3/5xL0qp5/wWdwadyA5rQZTHlZ2OT0+TB1a4h5OU9Onwzd",
-	"v4Skf51UywlpYQa6Wu+jugK5dUGLIzoO8uT5i+hJtMrKif0Rp4nCakEj7gew/wJthJJblrmmEfdZ5ta9",
-	"axZKGkAqe6/VuIC5+3OipAWJFMcXi0JMuBVKHi9oxP/5k1EI2n4UFubFFTMwEy0WbrrkNHlnWSYyJpVl",
-	"OV8sQA7w+P5NN/GrsdKWqKH54sccmFZFoUrLjFULw4Q1UEzZMgfJxsrmrBBzYQ3jGpgGPskhGySpQ88C",
-	"tBV05CkXRanhcgF64s9bUd3JcH23P02ZzYFlcC0mYJiQTC1AMmP5DIybvCLSkxaRDjeJNA1Lm/aaO0nb",
-	"/6TGf4KJdfO8KjNh30qrV8g3WsfjE9r5OvQuEg0FcAODiQZu4SJJNsgjdW8r7V7efIKQmio9d38lGbdw",
-	"ZMUcYrNkYLkootOILPqzKelwG9v+JeeWCcuW3LBMSWBWnbKLBLIZHM2WxyeDk8HwIhkksRtV35JfiZ1x",
-	"d0XpiGkAVL32py5Ify+IEbcBLSzM239suxANlNUY5Vpz/LeEG3vZYFCbIFo/Dq4Z2/HXKxsIrA1H0ICk",
-	"XHBjWblwCDRswufAplrNU2bK+Rwypq5BB3LfvDwOBS06ENK+eJbEiF1pMROy5+AFeLHXY6yG0kDWc7AB",
-	"fd17sFWWF73GrqHDbymcozp8DEGv81JevXtjIhSV9aenIMKRAb2jN06Gw+Fwnbg27kGcbF6HJTa3lXOZ",
-	"FYBcAaTjUr8mplDN+9K43jKDm0uvnvQ+gn/Laws9ECW9kNzkI3uu3HvNNTDiBtIKNH6itFbMGkdag0oc",
-	"+qVXAtu39o0XO+OVkzi2NGd4helvMIxnGSsXzCqGpBu7r0tZKJ458NTwakASbiZFmUEWf+oEVtczIY3l",
-	"RdE58wJk97ILra47H2oYK2U7H5tyMgHo3HN1iTcfLbnomnYNvzRJfYj63bQF0xYYmjuvj9jccAXRBuCj",
-	"9IAiOqv02TZSJ2o+5zKLa0j+oaMJXUrmJMsgJqMNTDREBO53+HIuDFJVpfowpfFfC9BGyQF7Z5kwqMRd",
-	"wSK+QiXKtl1FOuIm+L2aTpuMgegNTITxms6aBrSHpjJeRdmIhRu7WwijOjF2JgaOj+/SAS+yxyzTYExc",
-	"08rmwoSjBY7LJxNYWC9jAk1qcOu0aKgxzcxz840nIJ0aDdnlPpCaaVUu2vJpE2xrak3OdbbkGvbRBIVR",
-	"haP9S6eVdHNENXXaPzPCOq2GdMSJKgsyLFD5Z26eYsUcQS9zZYCNnW7kRuY8Q62HuKlTEbQj4f4nK/gY",
-	"ioBJ4fbGi/ctDHdNUdOGU8QuDUBEWX81NiAtGTbuPG4UWwHes37oKoS82nX3vndjUPsUs3ystIlzTTWd",
-	"gpzElUoCvOErQ1jwU5XaoJFnlXssZK14ZnyV4r8kLMFYNhXa2DPG2wfOhZwN2MccVmjL8cmkNGiOGsSm",
-	"VGyhlZqeMh7YE65eCFRpJb0ALFfSreH+20LvNqD8RKeNIV3JQsgmMY+VKoBLFGg5N7DTKsZBjouUUnpB",
-	"tG38Bz8MFRULmwh4l7mLgETsLgJReblwyEe85FyD2YAuu5JqKaM8m+yCXfv6mUY5iZqvNnf1k3SXSloH",
-	"R0IMEsjS/dWQKMJZdELOnGhZVmaeu9VTpXtadBWHqa5kxamajLTCXZv51YgICKQTdXPyuCnIzaWabsJB",
-	"w7Xwy/fQafezJ71guZMt2dCR4swVcTbndpIjvqaisNDESJfWRDtPK+2J4BKD5lun/cTFt7c9u1RD7v1Q",
-	"24nDj0ur2WKb+IbcMXtuAW74fFFABzdUEsKVDD4jw0UWvWyHPYyAInurNblv1s/T6Y+Zutd2b4GGVZ6d",
-	"2Aa+5bYLKPPSWJarImNjmCrvh3B0Sn40dKlFnA184XToQKjeXTblhYE0woGN4leXBiZKZm0H2063HOrn",
-	"xkQ9gi+HnS6+ns66bx072pPGOu3bhRZKC7vqsIyggA4HXtx+rV5ozLydzL4DXtg8dhyeOQ4bxcDTYROK",
-	"//ni2S44IiWMYS91Mwb7770WtGYmKdQda11li4QM+vcSIZcmSzEVSZpMoCjKgjvAjbm1oFebOnia3By5",
-	"14+uuXbwNm6eX/w8v9A8r+t5vg7z3KbJjwCZ+W9VxnxEUVBcCbIHK3MhXB0nIouW3XBE6EUTdCFiG+9t",
-	"AOGqKUniThPoR1h+IM9z1JJtBMB6Cb7aUbXD4Gjj/Edl2VLYnBkxkxQWqJbbHjPZXCWEe3q8Sqvt9Efh",
-	"qAAlVMMKxbMufY87I39RgEVdT/HszKlOY5ioOQpvdALQGkwrZacmKn5COKlPcKqJ9TraFWboQjsFayL6",
-	"UgjwbPWY46Bgebb4ScKLInaivGJO2yb2LKyNyE3MYYQnpiPhJk7ZiRfwaM5I9nzI/uD/PBkO2R96Gxzn",
-	"bqG2I/fJcJPoGtja2OtSyEwtdy30C426Mzo7vFHEaiAmpNuQI837tNKLnK7vVH3Gg1cpicn1ddZG0ziV",
-	"fgGaO+EVY2B3MNDju52Ja5BtX1jzOtUQkor0n8ZdOnnynzGeMFGLGGVV5+lLOG6eGH+ytmiL4Sj9cmeL",
-	"I/zxqCl7OXS/oPXFwl5aEc6nJ8+fvhjult2liR0vADRXSzbnchWAGYTvKfJnVVqK4rJSWlE4xoZiygdb",
-	"t+teG7IpRsnBwI8Io7LlMGucKNBg+0RLreTsCJ1Kp26jM34dfExoQXENqEygcbvkhnFzBZmD7xmT6ihz",
-	"Qv6U/Cciq7xYOc/YJC/lFfk6yGGcMj7jQuIv+FfqSNLRpqPL+RmbFkplp8wogu2CT67A+n3YHFZsCX43",
-	"GnjG3Ji50oBOFg1szldsDEzZHDR6fp0siUqNgpuI1/jrFcmdQk2u2vZPwwFgVH//VfBJdRmpTGQpc4Tq",
-	"xCEeHtf0flVy7i1zMclr/xQd6sydfayyFVPklvr+1Y/oM5oqPaPd7vY9VLtLgw5ExOPBEyW7a9DXApbx",
-	"iP01XPrUhv6aUBCvEQ5QOST6esF9zHjbchRYvk13WC6OqC9XpLpGTMHKwdPi+r3OWynFfVxzTVMi5wb6",
-	"iIJmEGkdfV429seOT+fByF7UWGlFEhBfNWgb/qoaoI1NVIdKN6gnYDNGg++5neQx3vydWrIp12xBA+j6",
-	"KAkMuC4EaOZzRxxLS71DPTCWiTK28sNuGvFjr/hvRqr8aYhBBKXAXVFcfrCVUNfc5UVBAYEz2lflFZ4C",
-	"nYdbNnfb9Dyg9v273Q36+eeIJ8eOwi3Nyk0A4CA6Q+PibIK/KRIxche2x6RaxueD4O1Zv2crx/RIcKBp",
-	"IAyzWkAWhMjUgq59MItyHLK9BtsjPxupUV5OVdKO4J0xq2bgREl83xQO78Clowwc4MDJWSamU9AosHdj",
-	"KU08y3eI0NbRBK4ySE5lWRSk8c9C4G1H/hqNI0uANLvKF1CFgselKKpYHM9WdYD30y4RMiZ3M03e2Fgg",
-	"8jaYGl5tT4fR+x2CEGGnIisAX4HJ1c7gdX2seBh7ouZzYcmXoOHaXXE/2v3djG7HFPJGpmGXczIiLihD",
-	"0FFuxXMUy1R3WBvvRH8u3fCaxqTKdGqgKxNRzHJHYW4EaiHSG+M92YmjBTD2sishDlM8OoSTsAVs8Yit",
-	"b/fc8nEBp+wiCdmc5lgqezRVpcwuEvb3v/5tp8aDT8PS1faiRFgb1Wv6NSU17BV1voLVnjHn7tQgMQsx",
-	"tyqNCSO/CSIaxW0/Hx65a75enYfX6Ye3hYGl06aTT13uVr8Ff660CZItoPygioi5MgfLM255BN+4Hfbx",
-	"52+Y5Xrm7IAw+IzBfGFXTT88RmCDgG8Rr2M9cd38xl6iwktZYfsmT1U7X5uqAwQVw143OSzlASyVvjrz",
-	"KqU/RsoWhZN04zDGHVTMuVfwUVZNSotcxVilY3nCe6Q63jlvENcI78eO/2ie033Qmd7pKod3OlJu9lOO",
-	"hO2hFm36Bxvu4f4cZdGlNX/jtMg1DdmkzGIUnmKoTuls7hsvWyOzYc4zCPkRYz65clLemfiooTUUs7Nq",
-	"ltKAj5YbNOUpvwUVL7bMVQFBKUNbfinoTvcikGAebHd5R2JSd9CpqjzNaLr9nEsxBdORuYbszdNRfzSG",
-	"VM+tJjUhEetWYppfQ99D5Ji8ndS34vKqQ//p9t/u9MdGtUSfWtq4ia0rtoWZHCKdvRGreMBc9iY6Njlg",
-	"hz32Rhgr5MT6exDnERKWl10TOD7pgAxZW340jR33bw0LZYRVelUXtNQx7p5q4IKv4qGe97UA6zkVCbK4",
-	"dZy1gZJihIgO2Wv2dRr1u64WbUF0q41yoKDQQVJu9vN7Taok7e1SFkc9lJCkpNd98oR8mmzkpoLM9twe",
-	"hLSd/huoM30iO2gWRPWz13zKTmSuKkzYN9N0Z/QvbvjV9V+OyJwKMPT+hfilDGHE/sHA/xKwjEqwdXHU",
-	"yF7jvgAlRIax3Mldlr3FUeUIuJzGvUue/dVw+KNhM26hnbxX2ViUXJNQgo7bVUhNiG1rdz6hkgyNLPTr",
-	"Wy4z0zNVMCZXiWZq+RrQ6rFW3fkGpdb+mfoydovhtHLtduUVen7YlSi+r2t+38K7uSgKsdU53sf+WT9U",
-	"Z2ab01t88K0fx+m4iEcnwYTFLPA6i6xDMgZnyo6750ZFiadBGF1+jxYid+SJHjwdtE1F980KPViap9/W",
-	"QTTO7mjXITXOOjE7EhzubR9vFS2V6bP5qFDxd3obD2uFefXBfMkbthmwFrS7RP//1+HRS340/fT5xbPb",
-	"/4jdPkoxaEoc4OT+JfU/TXzcqYpd+bRrGeXu52DiOb8+xL+XLtLt6KvyK+6TRtHhwaO5oxBuJXFtuuu8",
-	"Sds6YJeHTauiQ/vwlPVHQ7Gbjz9/w9zgtJHXtmP2dWdc2JdfNX40ewDRtCVqvKMWaEem+nrdD5fo+2jm",
-	"YmN5BNUDDbZWlK73KjAMM4mwpBdlDTllQqLBuuZX731bRNrkXHsus+VYXDttx82CLh6foiGkRRLAKBvD",
-	"86quUFtMknlCjkSaw64acN8WTHZE8abSNzqTm/vdQZyrS3aF2pddM2xyQ2FhRz5zY+V7EnjferY9iszu",
-	"WsO1RsTSMYfcxgn/cEVNnVT9sSqyQyKuKNip8D6xjhKP4gmADeEXibwLy3Qp+xoBEWKnQ3bRxiFUF6LN",
-	"x9TJoqeJa9Jvb/jEFqvALH0NRMpQ4UHGU+XpIbMhXTtXRWZaVS6e0SoJplbNN6MqVZLd9hTCGAPZeV9m",
-	"PUrXvvWFa41aj/uVd9QWe1xn3MNhtM/+4/LqIglZyRdJyi6S50P2h3ijF2csxS+9woD7XqrYghuz5ytL",
-	"Lm23/KsSJVM2Kedlwa24hkHvtgw4uT+jB2tlyndcDW8fBj33Uev+a6jsTrHexNcDuBnvoo73LEx5sOzt",
-	"znzsB7IPKM35soCp7a7f9gnNnFKa+6poIaW06VNqoGRnnOfnqoj3gXxJD+M02k/b2GZib3E/6Tr8cNgQ",
-	"Xagf7laYf66KenqVdHXat3VWUp+g0B0b3JDXi2KMfsHYmVpZrvvVOFJVcSR7xdckeo3CxKou+jnx74XP",
-	"bUbDL1W9TXvrPwhZWie+MHw/HJ4Oh+znj6/PGJcMZKv61ViuLVtqvjDUcmsuMhm09DXnCHHQWk159vTl",
-	"zpJWN/2eb60bTzgFRokiQKAOMqUWdnXurqbnMMA14RTvK0oq+qmaILd2QdE0dSXqTof+n1WvwyW/WQo5",
-	"uzQQKvgD+12I/wcraiwo5FRFNNpr0CtsIVHHajNu8rHimhIJ3S8jv8Ko6piTqQE7FzPJhKRSQc5o8wzV",
-	"c/bF6FVpc6XFXzAl45R9TU///te/jb5kSl9IfIvq79xpaPnR+5/OP7Jjf5ARM2DNgGHOIXUq/PDNa/by",
-	"2fP/y0Jy3oB9FHOoHz59+vSlo6OUuQtJv1Ng+EI6+8RQ3Dnkm4yq1pojhhLujDkFjY3W7I0RZpwwbvwb",
-	"/sep0lQaciHfoncBBbVQkmECHFGvk4mYhAOQYVfE0c0R/jg6pQKTi3I4fDqp87E8301DZrZ/jr5Cb1lM",
-	"ci5n4FcR8kKObo54mQk7otIO7NdXo9RqLgqmYaJ0RhUFwg4uZJWkeJr8QhiuipnYq/fvGnf8NDkJ+i5f",
-	"iOQ0eToYDp5iMM3mSM7HuLz7a0YMt4LFuyw5TRzssa8fvlM3b/01LsLqIcdVc9TbtNdY3yXp01r3zifD",
-	"4ZbOnft17Kw7HUZ6dr6VVgvHgfGJL/KLz1dtsNED1KnC8znXK4wfKkyXWObcpq0uMMjf+QxTLM3KWJg7",
-	"vuPpCmP7PMPJjim94Bi7e3hnvTIRBP1AA16HtASfc/u1ylYHg1vVzu+2zUCtLuH2AfHVXnfT4VJwTPn2",
-	"zW8OgTfhmEGQyT4Z5ovAdLD34JcsU55DNJJj3E6+auA2ZMoRdv0VSySlQjbR7VOMGhj/TMGTW0R5GcH4",
-	"+9IiYPa+kb7dMl2xPlSiJhbskbEa+LyNtdr/LiTHDsTRLrzbCeVZLI2bElXvj0ucCT0+CNeUcfYXYzM2",
-	"deDwXYSaCbQ5xzpDYViGYBqwD7AA7gxe7LuFjNtUjZvuieuG1tjJdt9U7utHYbxpt5LqdDcyVyvVYlyK",
-	"wh4JabBIMSSdpiF2k4bKp5Sh0ZCyqlFR6h3+KcPMBMzcjLSy9qpzR9/nk+GTWA3/RoKZr5DB1OisqqXE",
-	"s7BrXpTQtbwBrid5skfb6YcUXI2Ae4QVvgm2w/1vjZ8qZeMV8x19PJVPCyD7KCasPDkffxbZbSdNfwsh",
-	"dr8vRb97kzwCeLukTKj6uz90f5JQNVSo9Oh2FzEuzRK0YRfJMl9hvA/blQk5+8q3gN6FD5/MHeEpjurv",
-	"i4G7KRdtY2+352u9v4Asi4KPncJLveB3ecbWzDy/YMTCe1R15rHI7BysZ9dnzEGOaZirazBOGnaQUJBa",
-	"fhMhHlzTVhb2vnbbj6lpZ7d++gqf/4tf/O/BMs68m92JodDVtOoTKPshxkO7F2ZojW7MfMDn/+KYOc/L",
-	"Ri21Ku0ZZkBMHC+auq0DFaFMSwPoflBy0vMSefh34QquQ2XTLFZ/+dY9Zo5fGTai90YpG3ktEv8kd4P7",
-	"EzWp0RnLuOVs9PkC3esXSXqRCPpfyBm/SG5H6KoT2GVp9L9HPsGUXCJcrgZuDZ6tRpRr6B15zgI4c08M",
-	"2BH1mkAXCNR+KKy7HlRRj0Bl5/juWzrsBpWh6pUDz1DV87rX99zYI3zj6N2bLhXs6ZO7qGAWbixBPmrW",
-	"RIyYSJgfXzwMo9bXoI8wjkLkUHUSofonsjqyARuJbOQIkUsGdpKxgM8zNmpBa8Q0mHJe+WfFHh6Huga+",
-	"0yT5NhRo3+ve3yfPgDoN7spk60p+3EQonegQyKSZKr1OaFaIa0B3Zm89mlBQqdEZFEBBrjYq3uDv3/rE",
-	"7kMw7ogp/gGVhoPY4jQV42Tx+S7K2LtdOs4RPnhTGh8A6WatZDJ6uMQ4a9rpM7k7uNLNaiOjQh/FIDom",
-	"XGvh7p23Lisfbug/SU7fTnNX6UnHZ6I6uoEeTh9vNtxsdRRtJI3sbjDa6Mu521BvR2HCq7+1gu6ZS5zt",
-	"e2/F/W/DD/wKPzXgYwG89oPsJPxF2a1PYCsN6Oc/fOfG/tt/uA1L+I0IIRlngwkX45vA2CsHYdoux6cL",
-	"vxRFgRd9TfLexUeoGt20uhwqVcetB7wV1RodFyPs8zAe+Gj/LOrHlKsldXNw14MJ01+18V7J7crN+zDo",
-	"N1RvQmORwyk44VSHwE49Vxdlb7iiopYnffrlfeuLgvcXYyGZZFe/Wspuv7yCSBkeZE+ePz95mbKnTygu",
-	"kJLH+ApWLIciY1A1QNm3CAG3dzcJd3Kwu1zR1yah/MAzOJh44yEQMGC/VAlivqzAwdI206WvwPj7XWTG",
-	"f/IEm8i4obu5aFiJMsa6+WlgAsef/V+3x6EGpYu9NpvT7B2GaXxS80FdJc1NdrBod85D4PZj/VETUzfg",
-	"cbOHKIsHbRUnwgqeICJ9gRlJzoDj6kb15SoOl9XzbQz9Qxj0eBG06EdZKz73u4glNTtkRMglAO0wdl/o",
-	"F9OVA9FPemzN5h9RS7JRykb11kZIgCMiUvScYI/jAXujfECX2gTWURins1EkOIRgwrML6Xd5Vo8MfR1x",
-	"DFVi+Q8vGWxdLqeFmFATnOpKCEOtcNBwFJbyCKSyDG6EqW8MscULOecrvCOttJ+YHP1QFyo+QO5Ho7X9",
-	"I8uq1rJrfbFgVkr2BZa0s9Cw5ktnVOH3U7+oGtd8eRC1h2Zrtt7CnghVOzz2RUOeTUpL4swhz+CmcPR6",
-	"H0ks8P/Cs9FxSyQqXf8gM9Bf7haC7Q/fdgvB8HZDCH72xLw1clsT2T2k4G5u2vxA9GNwwU6BGVrFHSbo",
-	"2+g8t6+EiyHqeMWpai6uXv83l1f/xtd9YnVSOYnVdEz6hK8daFy/jYin7rvY6IbdrcTUTY//4fMvm60S",
-	"YqqHP+pBVA8/1xbVIwB2b8P1Q9UPIBbNWtP+Mr261KV8NNfuLlkeWkw8sixvLtv5yfsz0qc8yOhDAU5F",
-	"YiLz30SkUOOSGyouOFSqINfOPq3yt5WmjYz8TkY+IqfYEsvwsUTdt96nWlH//c36eQFTy1S5heIqXkG/",
-	"RiV3BbUGt9iZZNVJnr9xSL8fDRxM5AZkIiapMNJ/Y3oGffnABtx7JW62GtWYu4acHtVGrXr/1Bbq1iqa",
-	"zllsaVrT9GtGFJ+u+ibg78Nu3uh99LCpmB8bhedjyIU3D4mS707An6nG5HZbxpb9Sd6HiQR0LrjNa2zS",
-	"usm61Glit6pM5qW3Z0059z1B5wqZI3VQ/NSB+kO4kevCygaxPXn+Iubf3fDl3v5T8M/3Dv6pTyXBnG4H",
-	"ffYFtsNb+65lqP8NyW1T30Nmxi2g8YsY6y8G+VrKVEsGmrq5UlduxLmYyZ9Km/SKFpLx7cU0pSHh6HOw",
-	"R6+r4r0t+UH3h/U3Ss8gZArg6XxlXSu65c+9K3pIumuXYnBe1Rk+GI2GJbpSp+jxoWqs+Jy9a3yqZc5X",
-	"7B3L1FddkOun5DuqeCcPFpaq+p7sZietjxHga791RsQWfPrLQzl/j3p3fE1ucvrrp5bA1DwDxn0lK4WP",
-	"97xSgT4jujjeNmJCwu5QAM+FhX8Kg73qDhTFvz2MooMThYoT9or6mIl25522n54yrNy4FMNHa49pAumz",
-	"8CZKTsWsJBT58V6fUhI2ep31zNRDIthpip1Tc67flx3WaGrWxaaFPZjrkz7a7/DjtIIs1BcR0wbfKaDZ",
-	"g1xoKnkBwya8+aGsPmjBu7/9cn6kIb9hkkcwxQ6V4kEnOgTC3kqtijn4plhVTTlBNa10PcKSgYmGtikS",
-	"lbbUK3OHT41g8mBuLw/yx3V60cmyxtoPmnGBWBqwd9Z41DgmanK1lJS2tl65EJWANElE/nks1pdsZ5by",
-	"B7hWVxViHyxL2S2SHRqMbKm0zYs1ibAFYhr30QUxChOabpubSMV3z3nAhKgnz59HvzbS0UBnj2/R4hy/",
-	"dXqTB2BXxPgQVPI1zAR+K9mHfrmkjy6dYawWhRxJM5R57199fP3dfRNBPfX0LAuoiOiBbtwbrRaLw9w4",
-	"N1X7o3J3BVO30XtQcAwfgVKdAhYAcoA0Zv/VU2GYsF+xbxVTkvIRRtTyapQyXhjV+GCmT0JYcsM0VGGW",
-	"3ZHrChUd9cevFguQ2T3w0eEm9q27tjkWuxlbzLv9e8lv/8ejNkJxyKOyDRqjYNm8NJaNSeenVf9omFrK",
-	"M/Zs+JJZKArfWYU+PCnRjAuT3IuNtv0GdRevXz85sgqNun795JBPF4DIstRFcpoc84U4vj5BluC38Lnu",
-	"FOFdJGn1E5kojR+q7TZ/C27Qxm8+i/320+3/BAAA//8=",
+	"7H3tchu3kuiroObuqZPcO/qwHedupB+nnNhJVDeJXZazqa3IVwQ5TRKrGYALYETzuFS1T7MPtk+yhW4A",
+	"M0NiyKFEKWd3z59E5mDw0d3o7+75nE1UtVASpDXZ2edswTWvwILGf70WMzDW/SVkdpYtuJ1neSZ5BdlZ",
+	"Zub8+cuvszzT8K+10FBkZ1bXkGdmMoeKu7f+QcM0O8v+10mzyAk9NSeXP75yr9/d5dnF654lRLF1+op/",
+	"+gnkzM6zs6+/yjO7WuC+rBZyhhO/4zO4FH+FOP2/1qBXzfwLPoNr4wa0py1gyuvSZmcvT3O3hqjqKjt7",
+	"fur+JST961lcTkgLM9BxvQ/qBuTWBS2O6DnI85dfJ0+iVVFP7C84TRJWCxrxMID9E2gjlNyyzC2NeMgy",
+	"d+5ds1DSAFLZO63GJVTuz4mSFiRSHF8sSjHhVih5sqAR/+dfjELQDqOwMC+uWICZaLFw02Vn2YVlhSiY",
+	"VJbN+WIB8hiP7990E78aK22JGtovfpgD06osVW2ZsWphmLAGyilbzkGysbJzVopKWMO4BqaBT+ZQHGe5",
+	"Q88CtBV05CkXZa3hegF64s8bqe7Z6fpu306ZnQMr4FZMwDAhmVqAZMbyGRg3eSTSZx0iPd0k0jwsbbpr",
+	"7iRt/5Ma/wtMrJvnVakkbALo25UFw+yc286el6ouCzbnt8CmYB1Q2JwXzMEn/sDdjGds6d7l/k1mlbph",
+	"U60qZkDfgmZcFkyCmM3HqtYmp38rVikNblmJyy64m9LQiw4bY24gd0jCUe6/Dj9cro7Zb/jPMIgJg2Rx",
+	"I9VSugGsVHIGGqc1FS9LMDbOb6xbXsicGcWEZaC1YVbh4FItmREFOARNla64JZB+/VWWwsuruhD2jbR6",
+	"hXy4Qy58QtBdB/ZVpqEEbuB4ooFbuMqyjeuWu7eVdi9vPkHKi5sruIUjKypIzVKA5aJMTiOK5M+mJmLZ",
+	"2PZvDsPCsiU3rFDSIfmMXWVQzOBotjx5dvzs+PQqO85SHKrhOr+TeOCO5dER8wCoZu2PKcp1kP5JkGDr",
+	"AlpYqLp/bGMwLZQ1N4RrzfHfEj7Z6xbD3wTR+nFwzdSO8VKl4OjJmZXcWFYvHAINm/AKkPJzZuqqgoIp",
+	"d3H8VdxkRoW/yAOIVGkxE3Lg4AV4NWLAWA21gWLgYOQEQwdbZXk5aOwaOvyWwjni4VMI+m5ey5uL1yZB",
+	"UcVwegoqETL0C3rj2enp6ek6cW3cgzTZfBeW2NzWnMuiBOQKIB3X/z0zpWrfl9b1lgV8uvbq3uAj+Le8",
+	"9jUAUdIrHZt8ZM+VB6+5BkbcQB5B4yfKG0W3daQ1qKShX3uluntrX3uROF458WFrc06yBf8Gw3hRsHqB",
+	"UsSRbuq+LmWpeOHA08CrBUn4NCnrAor0U6cA9D0T0lhelr0zL0D2L7vQ6rb3oYaxUrb3saknE4DePcdL",
+	"vPloyUXftGv4pUmaQzTv5h2YdsDQ3nlzxPaGI0RbgE/SA4roItoHXaROVFVxWaQ1Tv/Q0YSuJXOS5Tgl",
+	"ow1MNCQE7o/48lxE3cQrV4rUmgVoo+Qxu7BR+4FFeoUoyrZdRTriJvi92UObTIHoNUyE8ZrOmga0h6Yy",
+	"XiXZiIVPdrcQRnVi7Ew2HJ/epQNeYo9FocGYtKZVVMKEowWOyycTWFgvYwJNanDrdGioNc3Mc/ONJyCd",
+	"WQLF9T6QmmlVL7ryaRNsa2rNnOtiyTXsowkKo0pH+9dOK+nniGqKargRFsiCEJZN0HBwNInGFHPzlCvU",
+	"+pdzZYCN0eAQFu0J1PeRm6Kx4Eh4+MlKPoYyYFK4vfHyXQfDfVM0tOEUsWsDkFDWX40NSEuGojuPG8VW",
+	"YDv2wVZ0lULe7Lp7P7kxqH2iiaRNmmuq6RTkJK1UEuANX3k7rrG20Gi2aOkI2SieBV/l+C8JS2cdTYU2",
+	"9pzx7oHnQs6O2Yc5rMj2mkxqg+a9CTbcQis1PWvZfm71UqBKK+kFYHMl3Rruvx30bgPKWzptCulKlkK2",
+	"iXmsVAlcokCbcwM7vQw4yHGRWkoviLaNf++HoaJiExb0ReEuAhKxuwhE5fXCIR/xMucazAZ0yWBN8myy",
+	"C3bt61ca5STqfLW5q7fSXSppHRwJMUggy66h7+RHoYScOdGyjGaeu9VTpQdadJHDxCsZOVWbkUbcdZlf",
+	"g4iAQDpRPydPm4LcXKvpJhw03Aq//ACddj970guWe9mSLR0pzVwRZxW3kzniaypKC22M9GlNtPM8ak8E",
+	"lxQ03zjtJy2+ve3Zpxpy79fbThx+XB5nS23ie3Jv7bkF+MSrRQk93FBJCFcy+LMMF0Xysh32MALK4o3W",
+	"5L5ZP0+vP2bqXtu9BRoWPTupDfzAbR9QqtpYNldlwcYwVd4P4eiU/JLookw4G/jC6dCBUL37ccpLA3mC",
+	"AxvFb64NTJQsug7LnW5O1M+NSXpYvzntdZkOdH7+4NjRnjTWa98utFBa2FWPZQQl9Djw0vZrfKE183Yy",
+	"+xF4aeep4/DCcdgkBl6ctqH4j19/tQuOSAlj2EvdTMH+J68FrZlJCnXHRlfZIiGD/r1EyOXZUkxFlmcT",
+	"KMu65A5wY24t6NWmDp5nn47c60e3XDt4GzfPb36e32ie75p5vg3z3OXZLwCF+WdVp3xESVDcCLIHo7kQ",
+	"ro4TkWXHbjgi9KIJuhCpjQ82gHDVnCRxrwn0Cyzfk+c5acm2AoqDBF/jqNphcHRx/ouybCnsnBkxkxRm",
+	"icttj0FtrhLCZwNepdV2+qNwVIASqmGl4kWfvsedkb8owaKup3hx7lSnMUxUhcIbnQC0BtNK2alJip8Q",
+	"nhsS7GtjvYkehhn60E7Br4S+FAJmWz3mOChYnh1+kvGyTJ1oHpnTtok9C+sichNzGDFL6Ui4iTP2zAt4",
+	"NGcke3nK/uT/fHZ6yv402OC4dAt1HbnPTzeJroWtjb0uhSzUctdCv9Goe6OzxxtFrAZSQroLOdK8z5o4",
+	"HxfWqfqMB69SlpLr66yNpnEq/QI0d8IrxcDuYaCndzsTtyC7vrD2dWogJBXpP6279Oz5P6Z4wkQtUpQV",
+	"zzOUcNw8Kf5kbdkVw0n65c4WR/jjUXP2zan7Ba0vFvbSiRi/ePbyxdenu2V3bVLHCwCdqyWruFwFYAbh",
+	"e4b8WdWWouKsllaUGCh1YsoHr7frXhuyKUXJwcBPCKO64zBrnSjQYPdES63k7AidSmduozN+G3xMaEFx",
+	"DahMoHG75IZxcwOFg+85k+qocEL+jPwnooherDkv2GReyxvydZDDOGd8xoXEX/Cv3JGko01Hl9U5m5ZK",
+	"FWfMKILtgk9uwDbB9RVbgt+NBl5gsLpSGtDJooFVfMXGwJSdA0WlnSxJSo2SG5sK5ZPcKdXkpmv/tBwA",
+	"Rg33XwWfVJ+RykSRM0eoThzi4XFN71cl595yLibzxj9Fhzp3Zx+rYsUUuaV+evUL+oymSs9ot7t9D3F3",
+	"edCBiHg8eJJkdwv6VsAyHbG/hWufKjJcEwriNcEBokNiqBfcx4y3LUeB5bt8h+XiiPp6RaprwhSMDp4O",
+	"1x903qgUD3HNtU2JOTcwRBS0g0jr6POycTh2fHoURvaSxkonkoD4akDb8lc1AG1tIh4q36CegM0UDb6j",
+	"VJRE0Ect2ZTrbi6MksCA61KAZj53xLG03DvUA2OZKNPk4Gwa8WOv+G9GqvxpiEEEpcBdUVz+eCuhrrnL",
+	"y5ICAudrGUGULmQYt6xy2/Q8oPH9u90NTLohnpw6Crc0KzcBgMfJGVoXZxP8bZGIkbuwPSbVMj0fBG/P",
+	"+j1bOaZHggNNA2GY1QKKIESm1icpoQ9mUY9D9tzx9sjPRqqZl1NR2oX0LKtm4ERJet8UDu/BpaMMHODA",
+	"yVkhplPQKLB3YynPPMt3iNDW0QSucpydybosSeOfhcDbjnxAGkeWAGl20RcQQ8HjWpQxFseLVRPg/bhL",
+	"hIzJ3UyTtzYWiLwLppZX29Nh8n6HIETYqShKwFdgcrMzeN0cKx3GnqiqEpZ8CRpu3RX3o93f7eh2SiFv",
+	"ZW72OScT4oIyLh3lRp6jWKH6w9p4J4Zz6ZbXNCVVplMDfZmdYjZ3FOZGoBYivTE+kJ04WgBjr/sS4jDF",
+	"o0c4CVvCFo/Y+nYvLR+XcMauspAda06kskdTVcviKmP/8W//vlPjwadh6bi9JBE2RvWafk1JDXtFnW9g",
+	"tWfMuT81SMxCzC2mMWHkN0NEo7gd5sMjd823q8vwOv3wpjSAWaPZxz53q9+CP1feBskWUL5XZcJcqcDy",
+	"gluewDduh3349XtmuZ45OyAMPmdQLeyq7YfHCGwQ8B3idawnrZt/steo8FJW2L7JU3Hna1P1gCAy7FT2",
+	"sJqypdI3516l9MfI2aJ0km4cxriDiop7BR9l1aS2yFWMVTqVd71HquO98wZxjfB+6vhP5jndB535va5y",
+	"eKcn5WY/5UjYAWrRpn+w5R4ezlEWfVrz906LXNOQTc4sRuEphuqUzva+8bK1MhsqXkDIjxjzyY2T8s7E",
+	"Rw2tpZidx1lqAz5abtCUp/wWVLzYcq5KCEoZ2vJLQXd6EIEE82C7yzsRk7qHThXzNJPlCxWXYgqmJ3MN",
+	"2Zuno+FoDKmeW01qQiLWAaU0v5a+h8gx825S34rLmx79p99/u9Mfm9QSfWpp6yZ2rtgWZnKIdPZWrOIR",
+	"c9nb6NjkgD322GthrJAT6+9BmkdIWF73TeD4pAMyFF350TZ23L81LJQRVulVUyDUxLgHqoELvkqHet41",
+	"AmzgVCTI0tZx0QVKjhEiOuSg2ddp1O86LtqB6FYb5UBBoYOk3Ozn95rEJO3tUhZHPZaQpKTXffKEfJps",
+	"4qaCLPbcHoS0neEbaDJ9EjtoF5gNs9d8yk5irhgmHJppujP6lzb8mno6R2ROBTj1/oX0pQxhxOHBwH8S",
+	"sExKsHVx1Mpe474AJUSGsdzJXZa9xVF0BFxP094lz/4aOPzZsBm30E3eizYWJddklKDjdhVSE1Lb2p1P",
+	"qKQvzROWSurMwFTBlFwlmmnka0Crx1q88y1KbfwzzWXsF8N5dO325RV6ftiXKL6va37fwrtKlKXY6hwf",
+	"Yv+sH6o3s83pLT74Nozj9FzEo2fBhMUs8CaLrEcyBmfKjrvnRiWJp0UYfX6PDiJ35IkePB20S0UPzQo9",
+	"WJqn39ZBNM7+aNchNc4mMTsRHB5sH28VLdH02XxUqvQ7g42HtcK85mC+5A3bNlgL2l2i///76dE3/Gj6",
+	"8fPXX939Q+r2XfLbtEapJLASDGUbkZa8Vk9xziTMuBW3QFl1WHQ90Qr1ajeM0tQH6raU69AWfcDJD012",
+	"SJ75AFgMovn8b5kUM5dg0snHPtdgL6Wo3+MYEz0eks/R40qkuZOo7mSTbfoNvW3dOWCfq0+rskcN8iT+",
+	"Z0NBpA+/fs/c4LyVYLdj9nWvYNiXXzV9NJsqpgrtBbZaDjhof6Vfq2WRugMflOq6pQxAxaxiY2BOP8Ey",
+	"f6qJcZdFGCakRZhhfIxxqdYiZK2cp60h9h2FUzvS+teLpPw+2onrWEtCxVNp67kCbmq9c6lK3UYbekr1",
+	"g0K368+P2W8+5ccBEgOSdTUGbdgYsCUCX4VqoFD91J8rvd61wzDMAcNibNQSyJ0WUkTWdfYGkNtyCUxg",
+	"iFsvMg4iVq+9NNkCJq6dVuvWRFeeT8XpUguiSvWHVH09f/qqdir+feFc0VQWex565h2XtSxAsyVfkbPS",
+	"5zQ2JVvDExuFhaZSaEdVeugak8yBCHBsEXlzM1vk2OjmxBICvhr49DGV11Fx7s3SH3zmfiWsUsYOmeFn",
+	"N26g0hYKw3bNObTsB/PEYqLagKIf3EAbbUEtxNP2A7ynMHbBU710ekvKMNWhUEC1yJbfAIb+87WAcTfD",
+	"379y/PBcqKFFrHtUlt63cHON/0kniOc9PPNwlYy9LO5D1ASRo0V25oDvs2kp2zAtASlwuTmtT6sKbKwt",
+	"THbkuCeydoRlupZDHQgJdkSw6qPxQ5g98eo+mT3Xd5qflbF98kXPsM52inLcaRKhaUCjUDT60JhrFEO8",
+	"LJk7gaFeT+41M+FlIoeMl2UPgfEKmpu+5IZRJ5aBVgUqKD1xvWQLqfv4ymmRHA/RB9u3uug2WCGCoyYy",
+	"TVcZ38xmaJaCn/eiyFqrvA2Txl/e+dnjD5d+Gb+5yznVFoS9xXsQsibaN4L4d0dQV5RANHzXbsG3YZH4",
+	"Q1ws/HIZFw2/vPKLh39fNJsIP/3sN+PP9musd35CkyLmUSVVzN5A+IeUTi16OHwV+6skJgmJ6dhQC6ui",
+	"+qbZ6sjYSxd+UPyzUS6qVDZaWutLXra0O/HNJz6x5SoYQb4QNGfo9UEeEIsVUBMnh+NclYXplPp6fqek",
+	"06yDf3KTn8VKg+11FCnlc6f+MBtQv/+D18lbBa8Pq3FtwhZpx9keUbN99p82/a6yUJp1leXsKnt5yv6U",
+	"7nanFh3J2VI/FGYd7uUGWnBj9nxlyaXtV8ejEp6zSV3VJTrTjgf3psLJ/Rk9WGM8o+dqeCd5YPRP2vyo",
+	"gcruOrNNfD1CrPU+rsCB1bmPVsLWW5T2SL5JqvW6LmFq+5vYBBcP1XUNaSNRtOpq2oG1Fkp2Jrv0SfaD",
+	"BdQeJ3K2n/W1TTxvicHpJgfjsHlKoYlKfwnKr7GyeVBde69vvUnNHpIZc88ufxT6o0Qrv2DqTJ1Sn/0a",
+	"PVBrlUQKr2/M4DUKkyo9HZbJcBC9K3Xq32LRcXfrPwtZO+2UchhPT89OT9mvH747Z1wykJ0WIMZybdlS",
+	"84WhvqOVKGTwWqwFZoiDNmrKVy++2dnXw3pf0h5vrTu3LFkUkCwmpTZ6tRZ2demupucwwDXhFO8rSir6",
+	"KU4wt3ZBpoC6EU37bP/P2EB7yT8thZxdGwhtjAL7XYj/ByvqVi3kVCU02lvQK/KcNw2WuZmPFddUTeF+",
+	"GfkVRrFtYKGO2aWYSSYkWQac0eYZ+hnYF6NXtZ0rLf6Kealn7Ft6+h//9u+jL5nSVxLfoiYE7jS0/Ojd",
+	"28sP7MQfZMQMWHPMsPCC2l+///479s1XL/8vCxUKx+yDqKB5+OLFi28cHeXMXUj6nbLjruRPwlhDyXch",
+	"6XYU+7WPGEq4c+YUNDZac5yMMO2WcePf8D860wrrY6/kG3S9o6AWSjK0VIl6nUzETGSAAlttjz4d4Y+j",
+	"M6qyvapPT19MmqR0z3fz4B7xzzFO6S2LyZzLGfhVhLySo09HvC6EHVF9KzYtblBqNRcl0zBRuogG4ZWM",
+	"lRpn2W+E4VjRzV69u2jd8bPsWdB3+UJkZ9mL49PjF5hRZOdIzie4vPvLO+QiLC6K7CxzsMfmxvhO80WA",
+	"39MirBlyEjvu3+WDxvpWkR/XWsI/Pz3d0g5+vzbwTbvnRCP4N9Jq4TgwPvGdDtLzxQ22Gss7VbiquF5h",
+	"EpXCnNHlnNu80woP+TufoS/ErIyFyvEdT1eY4MgLnOyEcixPsMWZz1jwHrougn6mAd+F3ExfePStKlYH",
+	"g1vsaXzXZaBW13D3iPjqrpvyTGLdm+8AeAi8CccMgkz2GcFfBKaDDZi/pHDEWoaw28lfWrgN5QKEXX/F",
+	"Mkn+iza6fZ51C+OfKYPkDlFeJzD+rrYImL1vpP+GB12xIVSiJhbskbEaeNXFWhP7F5LjZy2Sn3bYTihf",
+	"pWrZqFrn4bjEmdDjg3DNGWd/NbZgUwcO30qxXUWETmpsjFsgmI7Ze1gAdwYvNh9Fxm1i98oH4rqlNfay",
+	"3dfRK/YkjDfvV1Kd7kbmalQtxrUo7ZGQBjs1hMqbPOSN5KH8O2doNOQsdmvMfTQ8Z5ieifHmxPdRvOrc",
+	"8zGRZ6fPU42MNrLsfZkw1ocVsaEEnoXd8rKGvuUNcD2ZZ3t8y+QxBVcr6zDBCl8H2+Hht8ZPlbPxivm2",
+	"hp7KpyWQfZQSVp6cTz6L4q6Xpn+AkMC4L0VfvM6eALx9Uia0Png4dN/G0FnOoh7djXtzaZagDbvKlnPM",
+	"jqHwp5Czv/jvYOzCh69oS/AUR/UPxcD9lIuusbfb87XeZEnWZcnHTuGlDwzt8oytmXl+wYSF96TqzFOR",
+	"2SVYz67PmYMc01CpWzBOGvaQUJBafhMhtaqhrSLsfe22n1Dn8n799BU+/x9+8X8CyzjzbnYnhkJr99gs",
+	"WQ5DjIf2IMzQGv2YeY/P/4dj5nJetxrKqNqeY+LJxPGiqds6UCXutDaA7gclJwMvkYd/H67gNpR3JzNh",
+	"3rjHzPErw0b03ihnI69F4p/kbnB/oiY1OmcFt5yNPl+he/0qy68yQf8LhXNX2d0IXXUCW02O/vfIV9mQ",
+	"SwS/gjXCuuMRFVx4R56zAM7dEwN2RMlZ6AKBxg+FzWeOY9QjUNklvvuGDrtBZah6zYEXqOp53esnbuwR",
+	"vnF08bpPBXvx/D4qmIVPliCfNGsSRkwiKwVfPAyj1regjzCOQuQQk98o5YWsjuKYjUQxcoTIJQM7KVjA",
+	"5zkbdaA1YhpMXUX/rNjD49A0Auo1SX4IXWoedO8fkjBF7ZZ3Jpz2VIBsIpROdAhk0kxRrxOaleIW0J05",
+	"WI8mFEQ1uoASKMjVRcVr/P0HX912CMadMMXfo9JwEFucpmKcLL6QNs98fWP8imJtfACkn7WSyejhkuKs",
+	"ea/P5P7gyjcLZIwKzaSD6JhwrYW7d966jD7c0ISbnL695q7Sk55vj/a0RD+cPt7uOt5pq95KGtndZb3V",
+	"nHy3od6NwoRX/2gF3TOXNNv33oqH34af+Q1+b8nHAnjjB9lJ+Iu6X5/AfmIwzH944cb+3X+4DUs/0uc8",
+	"GWfHEy7GnwJjjw7CvNuTyKfXi7LEi74mee/jI1StlqJ9DpXYdvQRb0Vco+dihH0exgOfbCJK+f5ztaSW",
+	"Vu56MGGGqzbeK7lduXkXBv2B6k3ornY4BSec6hDYaebqo+wNV1TS8qTv373rfKb64WIsJJPsatpPhWLX",
+	"N5DoRQDF85cvn32TsxfPKS6Qk8f4BlZsDmXBIHaB27cAErd3Pwn37GB3OdLXJqH8zAs4mHjjIRDQqgEM",
+	"FXoOlrZdPnIDxt/vsjD+u2/YSc8N3c1Fw0qUMdbPTwMTOPns/7o7CfWvfey13aFv7zBM6zvtj+oqaW+y",
+	"h0W7cx4Ctx+aL7uZpguhmz1EWTxoY5wIq4eDiPRV9iQ5A47jjRrKVRwu4/NtDP19GPR0EbTkl/4jn/ub",
+	"iCW124QlyCUA7TB2X2ia15cDMUx6bM3mH1Ff1lHORs3WRkiAIyJS9Jzghx6O2WvlA7rUK7mJwjidjSLB",
+	"IQQTnl1Jv8vzZmRobo1jqMLaf33S4Pdb5LQUE+oEGK+EMNQPsF2jiBEe+CRMc2OILV7Jiq/wjnTSflJy",
+	"9H3TJOERcj9a3/d5YlnVWXatOSjMasm+wL4+LHTt+9IZVVjz8kXs3vflQdQemq3dfxS7YcSewOyLljyb",
+	"1JbEmUOewU3h6PVm2tjl6AvPRscdkah084MsQH+5Wwh2v/7fLwTD2y0h+NkT89bIbUNkD5CCu7mpz7V9",
+	"fKG5hbhQYIZ+uYcJ+rba7+4r4VKIOllxqiJOq9f/zOXN3/H1kFidVE5itR2TPuFrBxrXbyPiqf8utj4J",
+	"0q/ENF9++C+ff9nuF5VSPfxRD6J6+Lm2qB4BsHsbru9jL6JUNGtN+yv06lrX8slcu7tkeeiz9cSyvL1s",
+	"0j4pMfaK+pQHGX0tyalITBT+w9AUalxyQ8UFh0oV5NrZpzF/W2nayMjvZOQjcootsb0O9m/x3x+iWlH/",
+	"EfLmeQlTy1S9heIir6Bfk5I7Qq3FLXYmWfWS5x8c0h9GAwcTuQGZiEkqjHRaFeJrKB/YgPugxM1Otz5z",
+	"35DTk9qosQFiY6FuraLpncXWpjPNsI6M6enih5H/NuzmjQaQj5uK+aFVeD6GufDmIVHy/Qn4M9WY3G3L",
+	"2LJv5UOYSEDngtt5g01aN1uXOm3sxspkXnt71tSVb4xeKWSO1Eb6Yw/qD+FGbgorW8T2/OXXKf/uhi/3",
+	"7r8F/3zn4J/7VBLM6XbQZ19gT+C1j3uH+t+Q3Db17dhm3AIav4ix4WKQr6VMdWSgaRo79uVGXIqZfFvb",
+	"bFC0kIxvL6YpDQlHX4I9+i4W723JD3o4rL9XegYhUwBP5yvrOtEtf+5d0UPSXfsUg8tYZ/hoNBqW6Eud",
+	"oseHqrHiFbtotQKr+IpdsEL9pQ9yw5R8RxUX8mBhqdjAaTc76XyRCV/7ozMituDTXx7K+XvSu+NrcrOz",
+	"3z92BKbmBTDuK1kpfLznlQr0mdDF8bYRExJ2hwJ4KSz8tzDYY5uzJP7tYRQdnChUnLBX1J9UdDvvdP30",
+	"lGFFbcegNLD2mCaQPgtvouRUzGpCkR/v9SklYaNt6MBMPSSCdVNsrZW+l4yxVBk5VVOGjB3SwgG5BlYK",
+	"Y6m52Sbrpi6M99fF1mNSYU/r2jXp/M93dwl6UGlZty7rcDVY+WZjyXK12WEhudhcLYdbLqFvWmLJb1fh",
+	"48XUcJU+wEbpgErdUCnpWjftGCRoetHhDPjJ6fBpUzuHqm/3ShdrxXK7tk896e4enX341qt9CoGwB3Oy",
+	"47X37c5iB9ygHoDvSdH+5I/QsW3uhLe/SzuEAeAV3i4GPtCQPzCdKNy/QyUT0YkOgbA3UquyAt9+LXYv",
+	"IKjm0aogLBmYaOgavUm9jjrC7/DeEkwezcHqQf607lU6WdFa+1FzexBLx+zCGo8aJ64dA5WUILleI5PU",
+	"tWiShKblsdhcsp358O/hVt1ExD5aPrxbpDg0GNlSaTsv13SPLRDTuI8+iFFA2vR7d4hUfJ+mR0y9e/7y",
+	"ZfLjfj2tmna0JOx2pP7rH59I5wHYl5twCCr5FmZOiVUhyYBL+sbpOWYFoJAjaYYy792rD9/9+NCUY089",
+	"AwtQIhE90o17rdVicZgb56bqfsP5vmDqd68cFBynT0CpH+gzLQiQAyTMqyWbco2fwrB/YT8opiQptSNq",
+	"rjbKGS+Nan2f3iu/1Ng5BvR250hEVPRUur9aLEAWD8BHj9Xkm8Rtc2H3M7ZUHOVvpZLivx61EYpDxp5t",
+	"0RiFZavaWDaG8CkixYs/G6aW8px9dfoNs1CWvocPfeddosMgTPIgNtr1UDX94n7/6MgqtIT7/aNDPl0A",
+	"Istal9lZdsIX4uT2GbIEv4XPjT3snXF5/IlMlNYPcbvt34LDvfWbr5e4+3j3nwEAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

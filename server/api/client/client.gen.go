@@ -302,6 +302,60 @@ func (e Scope) Valid() bool {
 	}
 }
 
+// Defines values for SiteOrder.
+const (
+	SiteOrderId     SiteOrder = "id"
+	SiteOrderOrigin SiteOrder = "origin"
+	SiteOrderPeers  SiteOrder = "peers"
+	SiteOrderServed SiteOrder = "served"
+)
+
+// Valid indicates whether the value is a known member of the SiteOrder enum.
+func (e SiteOrder) Valid() bool {
+	switch e {
+	case SiteOrderId:
+		return true
+	case SiteOrderOrigin:
+		return true
+	case SiteOrderPeers:
+		return true
+	case SiteOrderServed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SiteShow.
+const (
+	SiteShowApart    SiteShow = "apart"
+	SiteShowIsolated SiteShow = "isolated"
+	SiteShowMoving   SiteShow = "moving"
+	SiteShowOffline  SiteShow = "offline"
+	SiteShowOnline   SiteShow = "online"
+	SiteShowSharing  SiteShow = "sharing"
+)
+
+// Valid indicates whether the value is a known member of the SiteShow enum.
+func (e SiteShow) Valid() bool {
+	switch e {
+	case SiteShowApart:
+		return true
+	case SiteShowIsolated:
+		return true
+	case SiteShowMoving:
+		return true
+	case SiteShowOffline:
+		return true
+	case SiteShowOnline:
+		return true
+	case SiteShowSharing:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Status.
 const (
 	StatusDownloading Status = "downloading"
@@ -389,6 +443,9 @@ type Abort struct {
 	FailurePercent *int `json:"failure_percent,omitempty"`
 	Failures       *int `json:"failures,omitempty"`
 }
+
+// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
+type Alone = int64
 
 // AuditEntry defines model for AuditEntry.
 type AuditEntry struct {
@@ -863,6 +920,9 @@ type Running struct {
 // SHA256 defines model for SHA256.
 type SHA256 = string
 
+// Saved Alone less the bytes from the server; negative when more crossed the uplink.
+type Saved = int64
+
 // Scope defines model for Scope.
 type Scope string
 
@@ -883,30 +943,55 @@ type SignedRelease struct {
 
 // Site defines model for Site.
 type Site struct {
+	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
+	Alone Alone `json:"alone"`
+
 	// Bytes Where the last updates came from, summed over devices.
-	Bytes   Bytes  `json:"bytes"`
+	Bytes Bytes `json:"bytes"`
+
+	// Crowded Too many devices seem to be here, so that none is introduced to another.
+	Crowded bool   `json:"crowded"`
 	Devices int    `json:"devices"`
 	Id      string `json:"id"`
 
 	// Isolated Devices that could not reach another one of the site lately.
 	Isolated int `json:"isolated"`
 
+	// Measured Devices that moved bytes for their last update. Without any the numbers below say nothing yet.
+	Measured int `json:"measured"`
+
 	// Name Its label
 	Name   string `json:"name"`
 	Online int    `json:"online"`
 
+	// Saved Alone less the bytes from the server; negative when more crossed the uplink.
+	Saved Saved `json:"saved"`
+
 	// Sharing Devices that are online and may be introduced to each other.
 	Sharing int `json:"sharing"`
+
+	// Updates The last updates of its devices by release: those under way first, then the newest.
+	Updates []SiteUpdate `json:"updates"`
 }
 
 // SiteDetail defines model for SiteDetail.
 type SiteDetail struct {
 	Devices []SiteDevice `json:"devices"`
-	Site    Site         `json:"site"`
+
+	// Most The largest of any one device of the site, so that bars of all pages have one scale.
+	Most          SiteMost `json:"most"`
+	NextPageToken *string  `json:"next_page_token,omitempty"`
+	Site          Site     `json:"site"`
+
+	// Total Devices that were asked for.
+	Total int `json:"total"`
 }
 
 // SiteDevice defines model for SiteDevice.
 type SiteDevice struct {
+	// Apart One sentence that says why it does not take part, and what to do; absent when it does.
+	Apart *string `json:"apart,omitempty"`
+
 	// Bytes Where the last updates came from, summed over devices.
 	Bytes        *Bytes    `json:"bytes,omitempty"`
 	Id           string    `json:"id"`
@@ -923,6 +1008,9 @@ type SiteDevice struct {
 	// Sharing The server may introduce it to the others.
 	Sharing bool `json:"sharing"`
 
+	// Target Version of its last update.
+	Target *string `json:"target,omitempty"`
+
 	// Version That it runs.
 	Version *string `json:"version,omitempty"`
 }
@@ -932,6 +1020,42 @@ type SiteList struct {
 	Items         []Site  `json:"items"`
 	NextPageToken *string `json:"next_page_token,omitempty"`
 	Total         int     `json:"total"`
+}
+
+// SiteMost The largest of any one device of the site, so that bars of all pages have one scale.
+type SiteMost struct {
+	// All The same and what was reused.
+	All int64 `json:"all"`
+
+	// Moved From server and neighbours.
+	Moved int64 `json:"moved"`
+}
+
+// SiteOrder defines model for SiteOrder.
+type SiteOrder string
+
+// SiteShow defines model for SiteShow.
+type SiteShow string
+
+// SiteUpdate defines model for SiteUpdate.
+type SiteUpdate struct {
+	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
+	Alone Alone `json:"alone"`
+
+	// Bytes Where the last updates came from, summed over devices.
+	Bytes     Bytes `json:"bytes"`
+	Committed int   `json:"committed"`
+
+	// Devices That moved bytes for it.
+	Devices int `json:"devices"`
+
+	// Moving That are not done with it.
+	Moving  int    `json:"moving"`
+	Product string `json:"product"`
+
+	// Saved Alone less the bytes from the server; negative when more crossed the uplink.
+	Saved   Saved  `json:"saved"`
+	Version string `json:"version"`
 }
 
 // Stage Exactly one of percent, count and devices; each stage holds the devices of the ones before it.
@@ -1131,6 +1255,21 @@ type SignInJSONBody struct {
 type ListSitesParams struct {
 	PageSize  *PageSize  `form:"page_size,omitempty" json:"page_size,omitempty"`
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+}
+
+// GetSiteParams defines parameters for GetSite.
+type GetSiteParams struct {
+	PageSize  *int       `form:"page_size,omitempty" json:"page_size,omitempty"`
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Search Part of the id.
+	Search *string `form:"search,omitempty" json:"search,omitempty"`
+
+	// Show Only these devices.
+	Show *SiteShow `form:"show,omitempty" json:"show,omitempty"`
+
+	// Order By id, or those first that took most from the server or from neighbours, or gave most to them.
+	Order *SiteOrder `form:"order,omitempty" json:"order,omitempty"`
 }
 
 // CreateUploadJSONBody defines parameters for CreateUpload.
@@ -1486,8 +1625,10 @@ type ClientInterface interface {
 
 	// GetSite One site with its devices, and where the bytes of their updates came from.
 	//
+	// Without page_size and page_token all devices are listed.
+	//
 	// Corresponds with GET /sites/{id} (the `GetSite` operationId).
-	GetSite(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetSite(ctx context.Context, id ID, params *GetSiteParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTokens Enrolment and operator tokens, without their secrets.
 	//
@@ -2163,9 +2304,11 @@ func (c *Client) ListSites(ctx context.Context, params *ListSitesParams, reqEdit
 
 // GetSite One site with its devices, and where the bytes of their updates came from.
 //
+// Without page_size and page_token all devices are listed.
+//
 // Corresponds with GET /sites/{id} (the `GetSite` operationId).
-func (c *Client) GetSite(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetSiteRequest(c.Server, id)
+func (c *Client) GetSite(ctx context.Context, id ID, params *GetSiteParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSiteRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3734,7 +3877,7 @@ func NewListSitesRequest(server string, params *ListSitesParams) (*http.Request,
 }
 
 // NewGetSiteRequest constructs an http.Request for the GetSite method
-func NewGetSiteRequest(server string, id ID) (*http.Request, error) {
+func NewGetSiteRequest(server string, id ID, params *GetSiteParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3757,6 +3900,81 @@ func NewGetSiteRequest(server string, id ID) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_size", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Search != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "search", *params.Search, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Show != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "show", *params.Show, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Order != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -4357,10 +4575,12 @@ type ClientWithResponsesInterface interface {
 
 	// GetSiteWithResponse One site with its devices, and where the bytes of their updates came from.
 	//
+	// Without page_size and page_token all devices are listed.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /sites/{id} (the `GetSite` operationId).
-	GetSiteWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetSiteResponse, error)
+	GetSiteWithResponse(ctx context.Context, id ID, params *GetSiteParams, reqEditors ...RequestEditorFn) (*GetSiteResponse, error)
 
 	// ListTokensWithResponse Enrolment and operator tokens, without their secrets.
 	//
@@ -6733,11 +6953,13 @@ func (c *ClientWithResponses) ListSitesWithResponse(ctx context.Context, params 
 
 // GetSiteWithResponse One site with its devices, and where the bytes of their updates came from.
 //
+// Without page_size and page_token all devices are listed.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /sites/{id} (the `GetSite` operationId).
-func (c *ClientWithResponses) GetSiteWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetSiteResponse, error) {
-	rsp, err := c.GetSite(ctx, id, reqEditors...)
+func (c *ClientWithResponses) GetSiteWithResponse(ctx context.Context, id ID, params *GetSiteParams, reqEditors ...RequestEditorFn) (*GetSiteResponse, error) {
+	rsp, err := c.GetSite(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
