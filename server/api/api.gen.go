@@ -334,6 +334,7 @@ func (e SiteOrder) Valid() bool {
 
 // Defines values for SiteShow.
 const (
+	SiteShowAccusing SiteShow = "accusing"
 	SiteShowApart    SiteShow = "apart"
 	SiteShowIsolated SiteShow = "isolated"
 	SiteShowMoving   SiteShow = "moving"
@@ -345,6 +346,8 @@ const (
 // Valid indicates whether the value is a known member of the SiteShow enum.
 func (e SiteShow) Valid() bool {
 	switch e {
+	case SiteShowAccusing:
+		return true
 	case SiteShowApart:
 		return true
 	case SiteShowIsolated:
@@ -450,8 +453,27 @@ type Abort struct {
 	Failures       *int `json:"failures,omitempty"`
 }
 
+// Accusation What devices say that one neighbour did to them in the last day. It is no proof; but a device that lies is alone with it.
+type Accusation struct {
+	// By Devices that say so.
+	By []string `json:"by"`
+
+	// Count Summed over them.
+	Count int `json:"count"`
+
+	// Kind As in Offence.
+	Kind string    `json:"kind"`
+	Last time.Time `json:"last"`
+
+	// Neighbor A device id, or the address that a flood says to come from.
+	Neighbor string `json:"neighbor"`
+}
+
 // Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
 type Alone = int64
+
+// Apart One sentence that says why it does not take part in its site, and what to do; absent when it does.
+type Apart = string
 
 // AuditEntry defines model for AuditEntry.
 type AuditEntry struct {
@@ -533,13 +555,16 @@ type Decision struct {
 
 // Device defines model for Device.
 type Device struct {
-	Address    *string         `json:"address,omitempty"`
-	Admission  DeviceAdmission `json:"admission"`
-	Agent      *string         `json:"agent,omitempty"`
-	EnrolledAt time.Time       `json:"enrolled_at"`
-	Groups     []string        `json:"groups"`
-	Hardware   string          `json:"hardware"`
-	Id         string          `json:"id"`
+	Address   *string         `json:"address,omitempty"`
+	Admission DeviceAdmission `json:"admission"`
+	Agent     *string         `json:"agent,omitempty"`
+
+	// Apart One sentence that says why it does not take part in its site, and what to do; absent when it does.
+	Apart      *Apart    `json:"apart,omitempty"`
+	EnrolledAt time.Time `json:"enrolled_at"`
+	Groups     []string  `json:"groups"`
+	Hardware   string    `json:"hardware"`
+	Id         string    `json:"id"`
 
 	// IsolatedFrom Devices of its site that it could not reach lately and whose bytes it had from the server.
 	IsolatedFrom *[]string         `json:"isolated_from,omitempty"`
@@ -949,6 +974,9 @@ type SignedRelease struct {
 
 // Site defines model for Site.
 type Site struct {
+	// Accusing Devices that say of neighbours what these did to them.
+	Accusing int `json:"accusing"`
+
 	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
 	Alone Alone `json:"alone"`
 
@@ -982,7 +1010,9 @@ type Site struct {
 
 // SiteDetail defines model for SiteDetail.
 type SiteDetail struct {
-	Devices []SiteDevice `json:"devices"`
+	// Accusations What devices of the site say of neighbours: 100 at most, those that most say first.
+	Accusations []Accusation `json:"accusations"`
+	Devices     []SiteDevice `json:"devices"`
 
 	// Most The largest of any one device of the site, so that bars of all pages have one scale.
 	Most          SiteMost `json:"most"`
@@ -995,8 +1025,8 @@ type SiteDetail struct {
 
 // SiteDevice defines model for SiteDevice.
 type SiteDevice struct {
-	// Apart One sentence that says why it does not take part, and what to do; absent when it does.
-	Apart *string `json:"apart,omitempty"`
+	// Apart One sentence that says why it does not take part in its site, and what to do; absent when it does.
+	Apart *Apart `json:"apart,omitempty"`
 
 	// Bytes Where the last updates came from, summed over devices.
 	Bytes        *Bytes    `json:"bytes,omitempty"`
@@ -1007,9 +1037,12 @@ type SiteDevice struct {
 	Link *Link `json:"link,omitempty"`
 
 	// Neighbors In sight.
-	Neighbors *int  `json:"neighbors,omitempty"`
-	Online    bool  `json:"online"`
-	Phase     Phase `json:"phase"`
+	Neighbors *int `json:"neighbors,omitempty"`
+
+	// Offences As in Device.
+	Offences *[]Offence `json:"offences,omitempty"`
+	Online   bool       `json:"online"`
+	Phase    Phase      `json:"phase"`
 
 	// Sharing The server may introduce it to the others.
 	Sharing bool `json:"sharing"`
@@ -5067,145 +5100,149 @@ func (sh *strictHandler) AppendUpload(ctx echo.Context, id ID, params AppendUplo
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3tchu3kuiroObuqZPcO/qwHedupB+nnNhJVDeJXZazqa3IVwQ5TRKrGYALYETzuFS1T7MPtk+yhW4A",
-	"M0NiyKFEKWd3z59E5mDw0d3o7+75nE1UtVASpDXZ2edswTWvwILGf70WMzDW/SVkdpYtuJ1neSZ5BdlZ",
-	"Zub8+cuvszzT8K+10FBkZ1bXkGdmMoeKu7f+QcM0O8v+10mzyAk9NSeXP75yr9/d5dnF654lRLF1+op/",
-	"+gnkzM6zs6+/yjO7WuC+rBZyhhO/4zO4FH+FOP2/1qBXzfwLPoNr4wa0py1gyuvSZmcvT3O3hqjqKjt7",
-	"fur+JST961lcTkgLM9BxvQ/qBuTWBS2O6DnI85dfJ0+iVVFP7C84TRJWCxrxMID9E2gjlNyyzC2NeMgy",
-	"d+5ds1DSAFLZO63GJVTuz4mSFiRSHF8sSjHhVih5sqAR/+dfjELQDqOwMC+uWICZaLFw02Vn2YVlhSiY",
-	"VJbN+WIB8hiP7990E78aK22JGtovfpgD06osVW2ZsWphmLAGyilbzkGysbJzVopKWMO4BqaBT+ZQHGe5",
-	"Q88CtBV05CkXZa3hegF64s8bqe7Z6fpu306ZnQMr4FZMwDAhmVqAZMbyGRg3eSTSZx0iPd0k0jwsbbpr",
-	"7iRt/5Ma/wtMrJvnVakkbALo25UFw+yc286el6ouCzbnt8CmYB1Q2JwXzMEn/sDdjGds6d7l/k1mlbph",
-	"U60qZkDfgmZcFkyCmM3HqtYmp38rVikNblmJyy64m9LQiw4bY24gd0jCUe6/Dj9cro7Zb/jPMIgJg2Rx",
-	"I9VSugGsVHIGGqc1FS9LMDbOb6xbXsicGcWEZaC1YVbh4FItmREFOARNla64JZB+/VWWwsuruhD2jbR6",
-	"hXy4Qy58QtBdB/ZVpqEEbuB4ooFbuMqyjeuWu7eVdi9vPkHKi5sruIUjKypIzVKA5aJMTiOK5M+mJmLZ",
-	"2PZvDsPCsiU3rFDSIfmMXWVQzOBotjx5dvzs+PQqO85SHKrhOr+TeOCO5dER8wCoZu2PKcp1kP5JkGDr",
-	"AlpYqLp/bGMwLZQ1N4RrzfHfEj7Z6xbD3wTR+nFwzdSO8VKl4OjJmZXcWFYvHAINm/AKkPJzZuqqgoIp",
-	"d3H8VdxkRoW/yAOIVGkxE3Lg4AV4NWLAWA21gWLgYOQEQwdbZXk5aOwaOvyWwjni4VMI+m5ey5uL1yZB",
-	"UcVwegoqETL0C3rj2enp6ek6cW3cgzTZfBeW2NzWnMuiBOQKIB3X/z0zpWrfl9b1lgV8uvbq3uAj+Le8",
-	"9jUAUdIrHZt8ZM+VB6+5BkbcQB5B4yfKG0W3daQ1qKShX3uluntrX3uROF458WFrc06yBf8Gw3hRsHqB",
-	"UsSRbuq+LmWpeOHA08CrBUn4NCnrAor0U6cA9D0T0lhelr0zL0D2L7vQ6rb3oYaxUrb3saknE4DePcdL",
-	"vPloyUXftGv4pUmaQzTv5h2YdsDQ3nlzxPaGI0RbgE/SA4roItoHXaROVFVxWaQ1Tv/Q0YSuJXOS5Tgl",
-	"ow1MNCQE7o/48lxE3cQrV4rUmgVoo+Qxu7BR+4FFeoUoyrZdRTriJvi92UObTIHoNUyE8ZrOmga0h6Yy",
-	"XiXZiIVPdrcQRnVi7Ew2HJ/epQNeYo9FocGYtKZVVMKEowWOyycTWFgvYwJNanDrdGioNc3Mc/ONJyCd",
-	"WQLF9T6QmmlVL7ryaRNsa2rNnOtiyTXsowkKo0pH+9dOK+nniGqKargRFsiCEJZN0HBwNInGFHPzlCvU",
-	"+pdzZYCN0eAQFu0J1PeRm6Kx4Eh4+MlKPoYyYFK4vfHyXQfDfVM0tOEUsWsDkFDWX40NSEuGojuPG8VW",
-	"YDv2wVZ0lULe7Lp7P7kxqH2iiaRNmmuq6RTkJK1UEuANX3k7rrG20Gi2aOkI2SieBV/l+C8JS2cdTYU2",
-	"9pzx7oHnQs6O2Yc5rMj2mkxqg+a9CTbcQis1PWvZfm71UqBKK+kFYHMl3Rruvx30bgPKWzptCulKlkK2",
-	"iXmsVAlcokCbcwM7vQw4yHGRWkoviLaNf++HoaJiExb0ReEuAhKxuwhE5fXCIR/xMucazAZ0yWBN8myy",
-	"C3bt61ca5STqfLW5q7fSXSppHRwJMUggy66h7+RHoYScOdGyjGaeu9VTpQdadJHDxCsZOVWbkUbcdZlf",
-	"g4iAQDpRPydPm4LcXKvpJhw03Aq//ACddj970guWe9mSLR0pzVwRZxW3kzniaypKC22M9GlNtPM8ak8E",
-	"lxQ03zjtJy2+ve3Zpxpy79fbThx+XB5nS23ie3Jv7bkF+MSrRQk93FBJCFcy+LMMF0Xysh32MALK4o3W",
-	"5L5ZP0+vP2bqXtu9BRoWPTupDfzAbR9QqtpYNldlwcYwVd4P4eiU/JLookw4G/jC6dCBUL37ccpLA3mC",
-	"AxvFb64NTJQsug7LnW5O1M+NSXpYvzntdZkOdH7+4NjRnjTWa98utFBa2FWPZQQl9Djw0vZrfKE183Yy",
-	"+xF4aeep4/DCcdgkBl6ctqH4j19/tQuOSAlj2EvdTMH+J68FrZlJCnXHRlfZIiGD/r1EyOXZUkxFlmcT",
-	"KMu65A5wY24t6NWmDp5nn47c60e3XDt4GzfPb36e32ie75p5vg3z3OXZLwCF+WdVp3xESVDcCLIHo7kQ",
-	"ro4TkWXHbjgi9KIJuhCpjQ82gHDVnCRxrwn0Cyzfk+c5acm2AoqDBF/jqNphcHRx/ouybCnsnBkxkxRm",
-	"icttj0FtrhLCZwNepdV2+qNwVIASqmGl4kWfvsedkb8owaKup3hx7lSnMUxUhcIbnQC0BtNK2alJip8Q",
-	"nhsS7GtjvYkehhn60E7Br4S+FAJmWz3mOChYnh1+kvGyTJ1oHpnTtok9C+sichNzGDFL6Ui4iTP2zAt4",
-	"NGcke3nK/uT/fHZ6yv402OC4dAt1HbnPTzeJroWtjb0uhSzUctdCv9Goe6OzxxtFrAZSQroLOdK8z5o4",
-	"HxfWqfqMB69SlpLr66yNpnEq/QI0d8IrxcDuYaCndzsTtyC7vrD2dWogJBXpP6279Oz5P6Z4wkQtUpQV",
-	"zzOUcNw8Kf5kbdkVw0n65c4WR/jjUXP2zan7Ba0vFvbSiRi/ePbyxdenu2V3bVLHCwCdqyWruFwFYAbh",
-	"e4b8WdWWouKsllaUGCh1YsoHr7frXhuyKUXJwcBPCKO64zBrnSjQYPdES63k7AidSmduozN+G3xMaEFx",
-	"DahMoHG75IZxcwOFg+85k+qocEL+jPwnooherDkv2GReyxvydZDDOGd8xoXEX/Cv3JGko01Hl9U5m5ZK",
-	"FWfMKILtgk9uwDbB9RVbgt+NBl5gsLpSGtDJooFVfMXGwJSdA0WlnSxJSo2SG5sK5ZPcKdXkpmv/tBwA",
-	"Rg33XwWfVJ+RykSRM0eoThzi4XFN71cl595yLibzxj9Fhzp3Zx+rYsUUuaV+evUL+oymSs9ot7t9D3F3",
-	"edCBiHg8eJJkdwv6VsAyHbG/hWufKjJcEwriNcEBokNiqBfcx4y3LUeB5bt8h+XiiPp6RaprwhSMDp4O",
-	"1x903qgUD3HNtU2JOTcwRBS0g0jr6POycTh2fHoURvaSxkonkoD4akDb8lc1AG1tIh4q36CegM0UDb6j",
-	"VJRE0Ect2ZTrbi6MksCA61KAZj53xLG03DvUA2OZKNPk4Gwa8WOv+G9GqvxpiEEEpcBdUVz+eCuhrrnL",
-	"y5ICAudrGUGULmQYt6xy2/Q8oPH9u90NTLohnpw6Crc0KzcBgMfJGVoXZxP8bZGIkbuwPSbVMj0fBG/P",
-	"+j1bOaZHggNNA2GY1QKKIESm1icpoQ9mUY9D9tzx9sjPRqqZl1NR2oX0LKtm4ERJet8UDu/BpaMMHODA",
-	"yVkhplPQKLB3YynPPMt3iNDW0QSucpydybosSeOfhcDbjnxAGkeWAGl20RcQQ8HjWpQxFseLVRPg/bhL",
-	"hIzJ3UyTtzYWiLwLppZX29Nh8n6HIETYqShKwFdgcrMzeN0cKx3GnqiqEpZ8CRpu3RX3o93f7eh2SiFv",
-	"ZW72OScT4oIyLh3lRp6jWKH6w9p4J4Zz6ZbXNCVVplMDfZmdYjZ3FOZGoBYivTE+kJ04WgBjr/sS4jDF",
-	"o0c4CVvCFo/Y+nYvLR+XcMauspAda06kskdTVcviKmP/8W//vlPjwadh6bi9JBE2RvWafk1JDXtFnW9g",
-	"tWfMuT81SMxCzC2mMWHkN0NEo7gd5sMjd823q8vwOv3wpjSAWaPZxz53q9+CP1feBskWUL5XZcJcqcDy",
-	"gluewDduh3349XtmuZ45OyAMPmdQLeyq7YfHCGwQ8B3idawnrZt/steo8FJW2L7JU3Hna1P1gCAy7FT2",
-	"sJqypdI3516l9MfI2aJ0km4cxriDiop7BR9l1aS2yFWMVTqVd71HquO98wZxjfB+6vhP5jndB535va5y",
-	"eKcn5WY/5UjYAWrRpn+w5R4ezlEWfVrz906LXNOQTc4sRuEphuqUzva+8bK1MhsqXkDIjxjzyY2T8s7E",
-	"Rw2tpZidx1lqAz5abtCUp/wWVLzYcq5KCEoZ2vJLQXd6EIEE82C7yzsRk7qHThXzNJPlCxWXYgqmJ3MN",
-	"2Zuno+FoDKmeW01qQiLWAaU0v5a+h8gx825S34rLmx79p99/u9Mfm9QSfWpp6yZ2rtgWZnKIdPZWrOIR",
-	"c9nb6NjkgD322GthrJAT6+9BmkdIWF73TeD4pAMyFF350TZ23L81LJQRVulVUyDUxLgHqoELvkqHet41",
-	"AmzgVCTI0tZx0QVKjhEiOuSg2ddp1O86LtqB6FYb5UBBoYOk3Ozn95rEJO3tUhZHPZaQpKTXffKEfJps",
-	"4qaCLPbcHoS0neEbaDJ9EjtoF5gNs9d8yk5irhgmHJppujP6lzb8mno6R2ROBTj1/oX0pQxhxOHBwH8S",
-	"sExKsHVx1Mpe474AJUSGsdzJXZa9xVF0BFxP094lz/4aOPzZsBm30E3eizYWJddklKDjdhVSE1Lb2p1P",
-	"qKQvzROWSurMwFTBlFwlmmnka0Crx1q88y1KbfwzzWXsF8N5dO325RV6ftiXKL6va37fwrtKlKXY6hwf",
-	"Yv+sH6o3s83pLT74Nozj9FzEo2fBhMUs8CaLrEcyBmfKjrvnRiWJp0UYfX6PDiJ35IkePB20S0UPzQo9",
-	"WJqn39ZBNM7+aNchNc4mMTsRHB5sH28VLdH02XxUqvQ7g42HtcK85mC+5A3bNlgL2l2i///76dE3/Gj6",
-	"8fPXX939Q+r2XfLbtEapJLASDGUbkZa8Vk9xziTMuBW3QFl1WHQ90Qr1ajeM0tQH6raU69AWfcDJD012",
-	"SJ75AFgMovn8b5kUM5dg0snHPtdgL6Wo3+MYEz0eks/R40qkuZOo7mSTbfoNvW3dOWCfq0+rskcN8iT+",
-	"Z0NBpA+/fs/c4LyVYLdj9nWvYNiXXzV9NJsqpgrtBbZaDjhof6Vfq2WRugMflOq6pQxAxaxiY2BOP8Ey",
-	"f6qJcZdFGCakRZhhfIxxqdYiZK2cp60h9h2FUzvS+teLpPw+2onrWEtCxVNp67kCbmq9c6lK3UYbekr1",
-	"g0K368+P2W8+5ccBEgOSdTUGbdgYsCUCX4VqoFD91J8rvd61wzDMAcNibNQSyJ0WUkTWdfYGkNtyCUxg",
-	"iFsvMg4iVq+9NNkCJq6dVuvWRFeeT8XpUguiSvWHVH09f/qqdir+feFc0VQWex565h2XtSxAsyVfkbPS",
-	"5zQ2JVvDExuFhaZSaEdVeugak8yBCHBsEXlzM1vk2OjmxBICvhr49DGV11Fx7s3SH3zmfiWsUsYOmeFn",
-	"N26g0hYKw3bNObTsB/PEYqLagKIf3EAbbUEtxNP2A7ynMHbBU710ekvKMNWhUEC1yJbfAIb+87WAcTfD",
-	"379y/PBcqKFFrHtUlt63cHON/0kniOc9PPNwlYy9LO5D1ASRo0V25oDvs2kp2zAtASlwuTmtT6sKbKwt",
-	"THbkuCeydoRlupZDHQgJdkSw6qPxQ5g98eo+mT3Xd5qflbF98kXPsM52inLcaRKhaUCjUDT60JhrFEO8",
-	"LJk7gaFeT+41M+FlIoeMl2UPgfEKmpu+5IZRJ5aBVgUqKD1xvWQLqfv4ymmRHA/RB9u3uug2WCGCoyYy",
-	"TVcZ38xmaJaCn/eiyFqrvA2Txl/e+dnjD5d+Gb+5yznVFoS9xXsQsibaN4L4d0dQV5RANHzXbsG3YZH4",
-	"Q1ws/HIZFw2/vPKLh39fNJsIP/3sN+PP9musd35CkyLmUSVVzN5A+IeUTi16OHwV+6skJgmJ6dhQC6ui",
-	"+qbZ6sjYSxd+UPyzUS6qVDZaWutLXra0O/HNJz6x5SoYQb4QNGfo9UEeEIsVUBMnh+NclYXplPp6fqek",
-	"06yDf3KTn8VKg+11FCnlc6f+MBtQv/+D18lbBa8Pq3FtwhZpx9keUbN99p82/a6yUJp1leXsKnt5yv6U",
-	"7nanFh3J2VI/FGYd7uUGWnBj9nxlyaXtV8ejEp6zSV3VJTrTjgf3psLJ/Rk9WGM8o+dqeCd5YPRP2vyo",
-	"gcruOrNNfD1CrPU+rsCB1bmPVsLWW5T2SL5JqvW6LmFq+5vYBBcP1XUNaSNRtOpq2oG1Fkp2Jrv0SfaD",
-	"BdQeJ3K2n/W1TTxvicHpJgfjsHlKoYlKfwnKr7GyeVBde69vvUnNHpIZc88ufxT6o0Qrv2DqTJ1Sn/0a",
-	"PVBrlUQKr2/M4DUKkyo9HZbJcBC9K3Xq32LRcXfrPwtZO+2UchhPT89OT9mvH747Z1wykJ0WIMZybdlS",
-	"84WhvqOVKGTwWqwFZoiDNmrKVy++2dnXw3pf0h5vrTu3LFkUkCwmpTZ6tRZ2demupucwwDXhFO8rSir6",
-	"KU4wt3ZBpoC6EU37bP/P2EB7yT8thZxdGwhtjAL7XYj/ByvqVi3kVCU02lvQK/KcNw2WuZmPFddUTeF+",
-	"GfkVRrFtYKGO2aWYSSYkWQac0eYZ+hnYF6NXtZ0rLf6Kealn7Ft6+h//9u+jL5nSVxLfoiYE7jS0/Ojd",
-	"28sP7MQfZMQMWHPMsPCC2l+///479s1XL/8vCxUKx+yDqKB5+OLFi28cHeXMXUj6nbLjruRPwlhDyXch",
-	"6XYU+7WPGEq4c+YUNDZac5yMMO2WcePf8D860wrrY6/kG3S9o6AWSjK0VIl6nUzETGSAAlttjz4d4Y+j",
-	"M6qyvapPT19MmqR0z3fz4B7xzzFO6S2LyZzLGfhVhLySo09HvC6EHVF9KzYtblBqNRcl0zBRuogG4ZWM",
-	"lRpn2W+E4VjRzV69u2jd8bPsWdB3+UJkZ9mL49PjF5hRZOdIzie4vPvLO+QiLC6K7CxzsMfmxvhO80WA",
-	"39MirBlyEjvu3+WDxvpWkR/XWsI/Pz3d0g5+vzbwTbvnRCP4N9Jq4TgwPvGdDtLzxQ22Gss7VbiquF5h",
-	"EpXCnNHlnNu80woP+TufoS/ErIyFyvEdT1eY4MgLnOyEcixPsMWZz1jwHrougn6mAd+F3ExfePStKlYH",
-	"g1vsaXzXZaBW13D3iPjqrpvyTGLdm+8AeAi8CccMgkz2GcFfBKaDDZi/pHDEWoaw28lfWrgN5QKEXX/F",
-	"Mkn+iza6fZ51C+OfKYPkDlFeJzD+rrYImL1vpP+GB12xIVSiJhbskbEaeNXFWhP7F5LjZy2Sn3bYTihf",
-	"pWrZqFrn4bjEmdDjg3DNGWd/NbZgUwcO30qxXUWETmpsjFsgmI7Ze1gAdwYvNh9Fxm1i98oH4rqlNfay",
-	"3dfRK/YkjDfvV1Kd7kbmalQtxrUo7ZGQBjs1hMqbPOSN5KH8O2doNOQsdmvMfTQ8Z5ieifHmxPdRvOrc",
-	"8zGRZ6fPU42MNrLsfZkw1ocVsaEEnoXd8rKGvuUNcD2ZZ3t8y+QxBVcr6zDBCl8H2+Hht8ZPlbPxivm2",
-	"hp7KpyWQfZQSVp6cTz6L4q6Xpn+AkMC4L0VfvM6eALx9Uia0Png4dN/G0FnOoh7djXtzaZagDbvKlnPM",
-	"jqHwp5Czv/jvYOzCh69oS/AUR/UPxcD9lIuusbfb87XeZEnWZcnHTuGlDwzt8oytmXl+wYSF96TqzFOR",
-	"2SVYz67PmYMc01CpWzBOGvaQUJBafhMhtaqhrSLsfe22n1Dn8n799BU+/x9+8X8CyzjzbnYnhkJr99gs",
-	"WQ5DjIf2IMzQGv2YeY/P/4dj5nJetxrKqNqeY+LJxPGiqds6UCXutDaA7gclJwMvkYd/H67gNpR3JzNh",
-	"3rjHzPErw0b03ihnI69F4p/kbnB/oiY1OmcFt5yNPl+he/0qy68yQf8LhXNX2d0IXXUCW02O/vfIV9mQ",
-	"SwS/gjXCuuMRFVx4R56zAM7dEwN2RMlZ6AKBxg+FzWeOY9QjUNklvvuGDrtBZah6zYEXqOp53esnbuwR",
-	"vnF08bpPBXvx/D4qmIVPliCfNGsSRkwiKwVfPAyj1regjzCOQuQQk98o5YWsjuKYjUQxcoTIJQM7KVjA",
-	"5zkbdaA1YhpMXUX/rNjD49A0Auo1SX4IXWoedO8fkjBF7ZZ3Jpz2VIBsIpROdAhk0kxRrxOaleIW0J05",
-	"WI8mFEQ1uoASKMjVRcVr/P0HX912CMadMMXfo9JwEFucpmKcLL6QNs98fWP8imJtfACkn7WSyejhkuKs",
-	"ea/P5P7gyjcLZIwKzaSD6JhwrYW7d966jD7c0ISbnL695q7Sk55vj/a0RD+cPt7uOt5pq95KGtndZb3V",
-	"nHy3od6NwoRX/2gF3TOXNNv33oqH34af+Q1+b8nHAnjjB9lJ+Iu6X5/AfmIwzH944cb+3X+4DUs/0uc8",
-	"GWfHEy7GnwJjjw7CvNuTyKfXi7LEi74mee/jI1StlqJ9DpXYdvQRb0Vco+dihH0exgOfbCJK+f5ztaSW",
-	"Vu56MGGGqzbeK7lduXkXBv2B6k3ornY4BSec6hDYaebqo+wNV1TS8qTv373rfKb64WIsJJPsatpPhWLX",
-	"N5DoRQDF85cvn32TsxfPKS6Qk8f4BlZsDmXBIHaB27cAErd3Pwn37GB3OdLXJqH8zAs4mHjjIRDQqgEM",
-	"FXoOlrZdPnIDxt/vsjD+u2/YSc8N3c1Fw0qUMdbPTwMTOPns/7o7CfWvfey13aFv7zBM6zvtj+oqaW+y",
-	"h0W7cx4Ctx+aL7uZpguhmz1EWTxoY5wIq4eDiPRV9iQ5A47jjRrKVRwu4/NtDP19GPR0EbTkl/4jn/ub",
-	"iCW124QlyCUA7TB2X2ia15cDMUx6bM3mH1Ff1lHORs3WRkiAIyJS9Jzghx6O2WvlA7rUK7mJwjidjSLB",
-	"IQQTnl1Jv8vzZmRobo1jqMLaf33S4Pdb5LQUE+oEGK+EMNQPsF2jiBEe+CRMc2OILV7Jiq/wjnTSflJy",
-	"9H3TJOERcj9a3/d5YlnVWXatOSjMasm+wL4+LHTt+9IZVVjz8kXs3vflQdQemq3dfxS7YcSewOyLljyb",
-	"1JbEmUOewU3h6PVm2tjl6AvPRscdkah084MsQH+5Wwh2v/7fLwTD2y0h+NkT89bIbUNkD5CCu7mpz7V9",
-	"fKG5hbhQYIZ+uYcJ+rba7+4r4VKIOllxqiJOq9f/zOXN3/H1kFidVE5itR2TPuFrBxrXbyPiqf8utj4J",
-	"0q/ENF9++C+ff9nuF5VSPfxRD6J6+Lm2qB4BsHsbru9jL6JUNGtN+yv06lrX8slcu7tkeeiz9cSyvL1s",
-	"0j4pMfaK+pQHGX0tyalITBT+w9AUalxyQ8UFh0oV5NrZpzF/W2nayMjvZOQjcootsb0O9m/x3x+iWlH/",
-	"EfLmeQlTy1S9heIir6Bfk5I7Qq3FLXYmWfWS5x8c0h9GAwcTuQGZiEkqjHRaFeJrKB/YgPugxM1Otz5z",
-	"35DTk9qosQFiY6FuraLpncXWpjPNsI6M6enih5H/NuzmjQaQj5uK+aFVeD6GufDmIVHy/Qn4M9WY3G3L",
-	"2LJv5UOYSEDngtt5g01aN1uXOm3sxspkXnt71tSVb4xeKWSO1Eb6Yw/qD+FGbgorW8T2/OXXKf/uhi/3",
-	"7r8F/3zn4J/7VBLM6XbQZ19gT+C1j3uH+t+Q3Db17dhm3AIav4ix4WKQr6VMdWSgaRo79uVGXIqZfFvb",
-	"bFC0kIxvL6YpDQlHX4I9+i4W723JD3o4rL9XegYhUwBP5yvrOtEtf+5d0UPSXfsUg8tYZ/hoNBqW6Eud",
-	"oseHqrHiFbtotQKr+IpdsEL9pQ9yw5R8RxUX8mBhqdjAaTc76XyRCV/7ozMituDTXx7K+XvSu+NrcrOz",
-	"3z92BKbmBTDuK1kpfLznlQr0mdDF8bYRExJ2hwJ4KSz8tzDYY5uzJP7tYRQdnChUnLBX1J9UdDvvdP30",
-	"lGFFbcegNLD2mCaQPgtvouRUzGpCkR/v9SklYaNt6MBMPSSCdVNsrZW+l4yxVBk5VVOGjB3SwgG5BlYK",
-	"Y6m52Sbrpi6M99fF1mNSYU/r2jXp/M93dwl6UGlZty7rcDVY+WZjyXK12WEhudhcLYdbLqFvWmLJb1fh",
-	"48XUcJU+wEbpgErdUCnpWjftGCRoetHhDPjJ6fBpUzuHqm/3ShdrxXK7tk896e4enX341qt9CoGwB3Oy",
-	"47X37c5iB9ygHoDvSdH+5I/QsW3uhLe/SzuEAeAV3i4GPtCQPzCdKNy/QyUT0YkOgbA3UquyAt9+LXYv",
-	"IKjm0aogLBmYaOgavUm9jjrC7/DeEkwezcHqQf607lU6WdFa+1FzexBLx+zCGo8aJ64dA5WUILleI5PU",
-	"tWiShKblsdhcsp358O/hVt1ExD5aPrxbpDg0GNlSaTsv13SPLRDTuI8+iFFA2vR7d4hUfJ+mR0y9e/7y",
-	"ZfLjfj2tmna0JOx2pP7rH59I5wHYl5twCCr5FmZOiVUhyYBL+sbpOWYFoJAjaYYy792rD9/9+NCUY089",
-	"AwtQIhE90o17rdVicZgb56bqfsP5vmDqd68cFBynT0CpH+gzLQiQAyTMqyWbco2fwrB/YT8opiQptSNq",
-	"rjbKGS+Nan2f3iu/1Ng5BvR250hEVPRUur9aLEAWD8BHj9Xkm8Rtc2H3M7ZUHOVvpZLivx61EYpDxp5t",
-	"0RiFZavaWDaG8CkixYs/G6aW8px9dfoNs1CWvocPfeddosMgTPIgNtr1UDX94n7/6MgqtIT7/aNDPl0A",
-	"Istal9lZdsIX4uT2GbIEv4XPjT3snXF5/IlMlNYPcbvt34LDvfWbr5e4+3j3nwEAAP//",
+	"7H3tchu3kuiroObuqZPcO/qwHedupB+nnNhJVDeJXZayqa3IVwQ5TRKrIcAFMKJ5XKrap9kH2yfZQjeA",
+	"mSExnKFEOWd3z5/EGs7go7vR3934lE3UYqkkSGuys0/Zkmu+AAsa/3otZmCs+5eQ2Vm25Hae5ZnkC8jO",
+	"MjPnz19+neWZhn+thIYiO7O6gjwzkzksuPvqHzRMs7Psf53Uk5zQr+bk8sdX7vP7+zy7eN0xhSh2Dr/g",
+	"H38CObPz7Ozrr/LMrpe4LquFnOHA7/gMLsVfIQ7/rxXodT3+ks/gxrgXmsMWMOVVabOzl6e5m0MsqkV2",
+	"9vzU/SUk/fUsTiekhRnoON+VugW5c0KLb3Rs5PnLr5M70aqoJvYXHCYJqyW98TiA/RNoI5TcMc0dvfGY",
+	"ae7dt2appAGksndajUtYuH9OlLQgkeL4clmKCbdCyZMlvfF//sUoBO0wCgvj4owFmIkWSzdcdpZdWFaI",
+	"gkll2ZwvlyCPcfv+Szfwq7HSlqih+eHVHJhWZakqy4xVS8OENVBO2WoOko2VnbNSLIQ1jGtgGvhkDsVx",
+	"ljv0LEFbQVueclFWGm6WoCd+v5Hqnp1urvbtlNk5sALuxAQME5KpJUhmLJ+BcYNHIn3WItLTbSLNw9Sm",
+	"PWcvaftHavwvMLFunFeTSWU4rXATSr/NuY3LNXzNrHugJDAJYjYfq0oj/K1yG1u4HbkNltxYVvD1Mbuw",
+	"TBgmFVtqpabnbFxZxv2INFgpHCQM46UbdiXsnAm7Dejxent1r/3CcBy3OqPch8LCAr/ZoNe4d641X7u/",
+	"J6qSCdq4rBYLKJi6A43bcoNuw/9WyGL721eI1rfTKcgJND6sF+GAg6Sj9ILb7CwruIUjKxaQetvDWSdm",
+	"CmAURc4UrpTxotBgPEQ4m5ZKFQ4yxmFoohbAplotEsu6b7KB3+tZ/TZzB/8AL7+FDylackjcXuq3axvQ",
+	"1KT/larKgs35HbApWHfA2JwXzJ21+ADJ4oytaEOBcJS6xZ0wA9phicuipkiT09+KLZRGKiOqXHI3pKEP",
+	"3ckecwO5O/D4lvuvO+tcro/Zb/hneIlo2LJbqVbSvcBKJWdEHcwseFmCsXF8Y930QubMKCYsA62NPyGs",
+	"VCtmRIGUEQlASPv1V0kae7XkKeb1VgIz4DhsOEWI49V87eYrFNByLb91u9bWkaTbixEWCDgIT6tYoc4Z",
+	"H7uxiPH5z5OE+6oqhH0jrcaj2D6efJJmINeZhhK4geOJBm7hOkuNzCeWKHz7lz2OSgGWizI5jCiSj01F",
+	"lJvme8KyFTescHzJqjN2nUExg6PZ6uTZ8bPj0+us/xyh3sPdkaEt5gFQ9dzJY+Qg/ZMgPtEGdGRu8R+7",
+	"JGcDZQn2J+GjvWloMtsg2twOzplaMZ7wFBz92SKRUC0dAg2bcM+JcmYavNbzhW3mX3iuMuDEKC1mQg58",
+	"eQlePx7wrobKQDHwZWRLQ1+2yvJy0Lsb6PBLCvuIm08h6Lt5JW8vXpsERRXD6Sno+qipXNAXz05PT083",
+	"iWvrHKTJ5rswxfay5lwWJSBXAOnUmd8zU6rmeWkcb1nAxxtvxwzegv/KmxUDECW9Nr3NR/acefCcm2KZ",
+	"I+cLoPED5bUF19jSBlTS0K+8tZjWq8ZrJ8tsZc5J0OG/wTgtg1VLFGmOdFPndSVLxQsHnhpeDUjCx0lZ",
+	"FVCkf3WabddvQhrLy7Jz5CXI7mmXWt11/qhhrJTt/NlUkwlA55rjId7+acVF17Ab+KVB6k3U3+YtmLbA",
+	"0Fx5vcXmgiNEG4BP0gOK6CIavm2kTtRiwVMqrzOl/I+OJnQlmZMsSR3CwERDQuD+iB/PRVSUvKbn9dol",
+	"aKNkbU5YdgvL9AxRlO06irTFbfB7e54WmQLRa5gI4zWdDQ1oD02FjJntpcNH2y+EUZ1AdRzfT6/SAS+x",
+	"RjIP0ppWsRAmbC1wXD6ZwNJ6GRNoUoObp0VDjWFmnptv/xJ02Z0KC77kOIR01jkUN/vAdaZVtWxLs14b",
+	"cM51seIa9tEbhVGlOyk3Tofp5p9qGrVu0tKFZRO0eRwFo0+BuXHKtdfJlQE2RltJWDSF0FRB3ot2zn7W",
+	"bcnHUAa8C7c2Xr5r0UPXEDUlObXtxgAkVPtXDbPB7ce9xdZgW6bNTnSVQt72EcRP7p2GHWzSPFaRwW26",
+	"VXmygt0ftaEYfBfCbnoucvxLwsoZdlOhjW3bSVLZuZCzY3Y1hzWZjdGNYoL5iT6Ps5S/Y8IlfQBsrqSb",
+	"w/23hd5dQPHuhRTSlSyFbBLzWKkSuETxN+cGep1t+JLjOZWUXmztev+9fw3VGpsw/i8KdxCQiN1BICqv",
+	"lg75iJc512C2oEu2dpLDkxXRt65f6S0nf+frPUzolo/CSZtCCTlzgmgVjUJ3qqdKD7T/IoeJRzJyqibb",
+	"jbhrM78aEQGBtKNuvp82HLm5UdNtOGi4E376ARrwftanF0MPsjwbGtUOp9+C28kc8TUVpQV93K9D08rz",
+	"qGsRXFLQfON0pbSw95ZqlyLJvXt7N3H49/I4WmoR35OXd88lwEe+WJbQwQ2VhHAka9+uKJKH7bCbEVAW",
+	"b7QmZ8/mfjq9N1P3Wf8S6LXoB0ot4Aduu4CyqIxlc1UWbAxT5b0Wjk7JPY+e+oRrgi+dxh0I1Xvhp7w0",
+	"kCc4sFH89sbARMmi7bfv9fajNm9MMtDwzWln5GBgDOAHx472pLFOa3iphdLCrjvsKCihw92XtnbjB42R",
+	"d5PZj8BLO09thxeOwyYx8OK0CcV//PqrPjgiJYxhL3UzBfufvBa0YVQp1B1rXWWHhAza+gohl2crMRVZ",
+	"nk2gLKuSO8CNubWg19sae559PHKfH91x7eBt3Di/+XF+o3G+q8f5Noxzn2e/ABTmn1WV8iglQRECJtG4",
+	"CEfHiciyZWUcEXrRYF2K1MIHm0s+foGSuNNg+gVW78lPnbR7G3H1QYKvdmv1GBxtnP+iLAXAjJhJijbG",
+	"6XaHYrdnCVHkAZ/SbL3eK3wrQAnVsFLxokvf48yNUYJFXU/x4typTmOYqAUKb3QZ0BxMK2Wn6ZhDiFIP",
+	"iXk3sV4H0cMIXWinGHBCXwpx453mKr4ULM8WP8l4WaZ2NI/MadfAnoW1EbmNOQwcp3QkXMQZe+YFPJoz",
+	"kr08ZX/y/3x2esr+NNjguHQTtd2+z0+3ia6Bra21roQs1Kpvot/orQejs8N3RawGUkK6DTnSvM/qECUX",
+	"1qn6jAcfVJaS65usjYZxKv0SNHfC60MyEry3gZ5e7UzcgWx7zprHqYaQVKT/NM7Ss+f/mOIJE7VMUVbc",
+	"z1DCceOk+JO1ZVsMJ+mXO1sc4Y9bzdk3p+4JWl8srKWVOPHi2csXX5/2y+7KpLYXADpXK7bgch2AGYTv",
+	"GfJnVVlKDmGVtKLEGK8TUz6HY7futSWbUpQcDPyEMKpa7rXefISVVnJ2hE6lM7fQGb8LPiZKEtCAygQa",
+	"tytuGDe3UDj4njOpjgon5M/IfyKK6MWa84JN5pW8JV8HuZdzxmdcSHyC/8odSTraxCyKc0pHOGNGEWyX",
+	"fHILts4LWLMV+NVo4AXG2RdKAzpZNLAFX7MxMGXnoGNCw84Ui80sBJI7pZrctu2fhgOAUkgem5vxupWZ",
+	"geKQcjGaSRro3FvNxWRe+6doU+du72NVrJkit9RPr35Bn9FU6Rmt9iE5HL3pG2/vQN8JWKXj+3dw4zOm",
+	"hmtCQbwmOEB0SAz1mfsI867pKAx9n/dYLo6ob9akuiZMwejgaXH9QfuNSvEQ11zTlJhzA0NEQTPktIk+",
+	"LxuHY8dnCWIcMGmstOIOiK8atA1/VQ3QxiLipvIt6gnYTNHgO8qiSYSI1IpNuW6n8SgJDLguBWjmM00c",
+	"S2smuTjGMlGmTh9KJJd5xX87ruV3QwwiKAW7EqkahLrhLi9LCgicbyQzUaaTYdyyhVtmM1MLD79b3cB8",
+	"IeLJqa1wS6NyEwCYzmprHJxt8DdFIsb5wvKYVKv0eBC8PZvnDFOVSHCgaSAMs1pAEYTI1Pr8KvTBLKtx",
+	"SCI93h352cq49HIqSruQWWbVDJwoSa+bgucduHSUgS84cHJWiOkUNArsfizlmWf5hlKz1JTE8XF2Jquy",
+	"JI1/FsJ0PWmx9B5ZAqTZRV9ADByPK1HGyB0v1nU4+EOfCBmTu5kGbywsEHkbTA2vtqfD5PkOQYiwUlGU",
+	"gJ/A5LY31F1vKx30nqjFQljyJWi4c0fcv+3+3YyFpxTyRgJzl3MyIS4o8dhRbiuxrjsIjmdiOJdueE1T",
+	"UmU6NdCV4Cxmc0dh7g3UQqQ3xgeyE0cLYOxNV/ocJoR0CCdhS9jhEdvKubV8XMIZu85Ckrg5kcoeTVUl",
+	"i+uM/ce//XuvxoO/hqnj8pJEWBvVG/o1pUDsFXW+hfWeMefuRCIxCzG3mPSEkd8MEY3idpgPj9w1364v",
+	"w+f04E1pABNesw9d7la/BL+vvAmSHaB8r8qEubIAywtueQLfuBx29ev3zHI9c3ZAePmcwWJp100/PEZg",
+	"g4BvEa9jPWnd/KO9QYWXcsj2TbWKK98YqgMEkWGnEp/VlK2Uvj33KqXfRs6WpZN04/CO26hYcK/go6ya",
+	"VBa5irFKp8oP9kiMfHCWIc4Rvk9t/7N5TvdBZ/6goxy+6UjQ2U85EnaAWrTtH2y4h4dzlGWX1vy90yI3",
+	"NGSTM4tReIqhOqWzuW48bI3MhgUvIORHjPnk1kl5Z+KjhtZQzM7jKJUBHy03aMpTfgsqXmw1VyUEpQxt",
+	"+ZWgMz2IQIJ5sNvlnYhJPUCnilmdySqeBZdiCqYjzw3Zm6ej4WgMiaE7TWpCIpbDpTS/hr6HyDHzdgrg",
+	"msvbDv2n23/b649Naok+EbVxEltHbAczOUTyeyNW8YSZ7010bHPADnvstTBWyIn15yDNIySsbroGcHzS",
+	"ARmKtvxoGjvubw1LZYRVel3XydUx7oFq4JKv06Ged7UAGzgUCbK0dVy0gZJjhIg2OWj0TRr1q46TtiC6",
+	"00Y5UFDoICk3+/m9JjGle7eUxbeeSkhSiuw+eUI+qTZxUkEWey4PQtrO8AXUmT6JFTTrLIfZaz5lJzFW",
+	"DBMOzTTtjf6lDb+6rNQRmVMBTr1/IX0oQxhxeDDwnwSskhJsUxw1ste4L1cJkWEsjnKHZW9xFB0BN9O0",
+	"d8mzvxoOfzZsxi20k/eijUXJNRkl6LhVhdSE1LL68wmV9FWFwlI1oBmYKpiSq0QztXwNaPVYi2e+Qam1",
+	"f6Y+jN1iOI+u3a68Qs8Pu9LK93XN71umtxBlKXY6x4fYP5ub6sxsc3qLD74N4zgdB/HoWTBhMQu8ziLr",
+	"kIzBmdJz9txbSeJpEEaX36OFyJ480YOng7ap6LFZoQdL8/TLOojG2R3tOqTGWSdmJ4LDg+3jnaIlmj7b",
+	"P5Uq/c1g42GjjK/emC+Qw+4l1oJ2h+j//3569A0/mn749PVX9/+QOn2X/C6tUSoJrKRq+BDy3qinOGcS",
+	"ZtyKO6CsOqwXn2iFerV7jdLUB+q2lOvQFH3AyQ9Ndkie+QBYDKL5/G+ZFDOXYNLJxz7XYC+lqNvjGBM9",
+	"HpPP0eFKpLGTqG5lk237Db1t3dpgl6tPq7JDDfIk/mdDQaSrX79n7uW8kWDXM/qmVzCsy8+a3ppNlV5N",
+	"JpXxp7ani4WaNktUQhDTQLPTRtpi5KH9wk7zBF/a37LQalWkDtqVUm3flwFYuHWOgTklCNsgUOGNO5HC",
+	"MCEtIgaDcIxLtRGGayRW7Yzj91Rn9YB6sxLLr6OZHY8FK1ShlQb4AripdO9UC3UXDfUplTQK3SyJP2a/",
+	"+bwiB0iMelaLMWjDxoAtI/g6lByFEqvuhOzNDjmGYaIZ1oejKkI+u5CHsmkY1IDclbBgAtfdyS3wJZIn",
+	"up/4uXaqs5sT/YU+36dNLYgq1R239S0G0vyg1YTAV+cVdbGzZ9Rn3jtayQI0W/E1eUR94mRdFzY8e1JY",
+	"qMuRegrlQ4emZKJFgGODyPOatdSHtEGZtS1A3CGgrgZVFxN7HRX1BCujSreejkHNY7TF2c4wB9U7oLc9",
+	"0ibAfTCYG42MEgpYg5MMRlq3quqWOGSEn917A1XbUD7XN+bQ4ijMpovpfANKo3ABTboLyjPuNm8hvpto",
+	"OkqP96r+3U80Da3S3aN09qGVqRu8VzpNY97Br7trVqmJ1OuYrfS3UxTaycivolKNfDsybSZsSEymxM20",
+	"nKcY8PawPkMtMOumyOwpF0gkQAnLdCWH+mISTJdg1UX6h7Ag4/n+bKZx125+VsZ2SVE9w5LlKWorTl8K",
+	"3Rpqfl9rfWOuURLwsmRuB4Y6frnPzISXiXQ8XpYdBMYXUGfZrLhh1AJnoIGGalhHiDTZSOwhYQeaJMdN",
+	"dMH2rS7anW2I4Kh7T93Ox3cRGprw4ce9KLLGLG/DoPHJOz96fHDpp/GLu5xTmUZYWzwHIQGleSKIrXep",
+	"IwtKyxq+ATf32zBffBDnDU8u4/zhySu/jvD3Rb2e+Eq9rvDoZ78+v/NfY2H5Jj0+oVkVE9aSanZnxsFV",
+	"yq4QHZJmEdveJAYJFQDFRv/FPT1Ge9kDjwo01/rJIpX2l1Z3k0cx7bd985FPbLkOhqCvuM0ZuteQQ8Sq",
+	"ELRGyLM7V2VhWjXVnhsq6ayL4Aje5naxpGN3wUpKf+3VY2YDGiX84O2SRmXx44qJ6/hQ2kO5R3hyn/Wn",
+	"zd/rLNTAXWc5u85enrI/pZsQqmVLrjaUE4XpnXv525bcmD0/WfFUL9Kg0Uc9PmeTalGV6LU8HtwyDAf3",
+	"e/RgjYGjjqPhoxFBDHzWnlQ1VPoL+rbx9QRB7Yf4XAeWQT9ZrWBn9d8TOYGpqO6mhKnt7hYU3FxUQDek",
+	"X0fRKGBqRjAbKOnNKuqS7AeLXD5NiHI/22yXeN4R7NR1ssthE8JCt5ruWp9fYwn5oAYCnUGMOgd+SArS",
+	"A5svUoyVMtr8hKk9tWqq9uuoQT1sErnSvgOG1yhMqsZ3WMrIQfSu1K5/i9Xd7aX/LGTltFNKFj09PTs9",
+	"Zb9efXfOuGQgW71WjOXaspXmS0PtYBeikMF7shEBIw5aqylfvfimt4GK9Q6oPb7a9I9ZMjIgWbVL3Q0r",
+	"Lez60h1Nz2GAa8IpnleUVPQoDjC3dkmmgLoVdbt+/2ds2L/iH1dCzm4MhH5Rgf0uxf+DNXXHF3KqEhrt",
+	"Heg1RQ/qJtzczMeKaypbcU9GfoZR7OZYqGN2KWaSCUmWAWe0eIZeCPbF6FVl50qLv6JX8Ix9S7/+x7/9",
+	"++hLpvS1xK+o24PbDU0/evf28oqd+I2MmAFrjhlWuFC7/ffff8e++erl/2WhFOSYXYkF1D++ePHiG0dH",
+	"OXMHkp5TGuK1/EkYayjLMfiSR/F+iBFDCXfOnILGRhtulRHmNzNu/Bf+oTOtsBD5Wr7B8AMKaqEkQ+OV",
+	"qNfJREz5BijQfTf6eIQPR2dUznxdnZ6+mNTZ/57v5sF54n/HgLC3LCZzLmfgZxHyWo4+HvGqEHZEhcTY",
+	"S7pGqdVclEzDROkiGoTXMpbEnGW/EYZj6Tx79e6iccbPsmdB3+VLkZ1lL45Pj19g6padIzmf4PTuX95d",
+	"F2FxUWRnmYM99pzGb+obSH5Pi7D6lZN4w8d9Puhd38Hzw8YVFM9PT3dcP7HftRN1F+7ExRNvpNXCcWD8",
+	"xbeUSI8XF9i4yMKpwosF12sMmSgM7a7m3OatnoPI3/kM3SNmbSwsHN/xdIWZpLzAwU4omfUEe8n51BDv",
+	"v2sj6Gd64buQBOsrvL5VxfpgcIutpu/bDNTqCu6fEF/teVN+Syww9K0WD4E34ZhBkMk+9fqLwHSwL/aX",
+	"1I1/IxXbreQvDdyGugzCrj9imST/RRPdPqG9gfFPlKpzjyivEhh/V1kEzN4n0t8ZREdsCJWoiQV7ZKwG",
+	"vmhjrU6yEJLjNTrJq2R2E8pXqaJBKot6PC5xJPT4IFxzxtlfjS3Y1IHD96xslmuhCxv7FRcIpmP2HpbA",
+	"ncGLXV6RcZvYJvSRuG5ojZ1s93X0in0Wxpt3K6lOdyNzNaoW40qU9khIgy0xQolTHhJ08lBnnzM0GnIW",
+	"22LmPiMgZ5gHi9GwxH1MXnXuuLzo2enzVMeorXIGX4+NhXhF7NyBe2F3vKyga3oDXE/m2R53Jz2l4Gqk",
+	"dyZY4etgOzz+1PihcjZeM98/0lP5tASyj1LCypPzySdR3HfS9A8QMkX3peiL19lnAG+XlAk9Jh4P3bcx",
+	"sJazqEe3e9ZyaVagDbvOVnPMEKLgqJCzv/jrSfrw4UsHEzzFUf1jMfAw5aJt7PV7vja7WcmqLPnYKbx0",
+	"oVmfZ2zDzPMTJiy8z6rOfC4yuwTr2fU5c5BjGhbqDoyThh0kFKSWX0RIL6tpqwhr3zjtJ9RQvls/fYW/",
+	"/w8/+D+BZZx5N7sTQ6HjfuxKLYchxkN7EGZojm7MvMff/4dj5nLevL9OVfYc01ImjhdN3dKBSp6nlQF0",
+	"P6hwC1wvrjz8u3AFd6GOPpkn88b9zBy/MmxE341yNvJaJP6T3A3un6hJjc5ZwS1no0/X6F6/zvLrTND/",
+	"QoXidXY/QledwJ6eo/898uVM5BLBm9JGWOA9osoW78hzFsC5+8WAHVFnM3SBQO2Hwi4/xzHqEajsEr99",
+	"Q5vdojJUvebAC1T1vO71Ezf2CL84unjdpYK9eP4QFczCR0uQT5o1CSMmkbOCHx6GUes70EcYRyFyqHPG",
+	"MSGGrI7imI1EMcI7FSUDOylYwOc5G7WgNWIaTLWI/lmxh8eh7rjUaZL8ENoBPercPyadivpa9ybddpTa",
+	"bCOUdnQIZNJIUa8TmpXiDtCdOViPJhRENbqAEijI1UbFa3z+gy8jPATjTpji71FpOIgtTkMxThZfKB1g",
+	"vpA03tpaGR8A6WatZDJ6uKQ4a97pM3k4uPLtSiSjQtfuIDomXGvhzp23LqMPN3Q7J6dvp7mr9KTjruOO",
+	"3vOH08eb7d1b/esbSSP97ewbXeD7DfV2FCZ8+kcr6J65pNm+91Y8/jT8zG/xGiwfC+C1H6SX8JdVtz6B",
+	"jdtgmP/wwr37d//hLiz9SFe+Ms6OJ1yMPwbGHh2Eebv5k8/QF2WJB31D8j7ER6gavVu7HCqxv+sTnoo4",
+	"R8fBCOs8jAc+2a2Vun/O1Yp6h7njwYQZrtp4r+Ru5eZdeOkPVG9CG7vDKThhV4fATj1WF2VvuaKSlidd",
+	"S/iudS3+48VYSCbpux2BiuVubiHR9AGK5y9fPvsmZy+eU1wgJ4/xLazZHMqCQWy3t2+lKS7vYRLu2cHO",
+	"cqSvbUL5mRdwMPHGQyCgUQcZqhQdLG2zuOQWjD/fZWH8BXvYstC92s9Fw0yUMdbNTwMTOPnk/3V/EgqN",
+	"u9hrsxXi3mEY+vYXh/YndZU0F9nBot0+D4Hbq/oKPVO3e3SjhyiLB22ME2GZdhCRvp0BSc6A43iihnIV",
+	"h8v4+y6G/j689PkiaCnVvs68+puIJTX7sSXIJQDtMHZf6E7YlQMxTHrszOYfUQPcUc5G9dJGSIAjIlL0",
+	"nOCNGsfstfIBXWpKXUdhnM5GkeAQggm/XUu/yvP6zdBFHN+hKnN/zafBi3LktBQTarkYj4Qw1HixeS0/",
+	"RnjgozD1iSG2eC0XfI1npJX2k5Kj7+tuFE+Q+9G4SOkzy6rWtBtdWGFWSfYFNlBioT3il86owpqXL2Kb",
+	"xC8PovbQaM1Gr9h2JDZfZl805NmksiTOHPIMLgrf3uxaju2kvvBsdNwSiUrXD2QB+st+IRg66fYJwfB1",
+	"Qwh+8sS8M3JbE9kjpGA/N/W5tk8vNHcQFwrM0Jj4MEHfRp/jfSVcClEna07VzGn1+p+5vP07vh4Tq5PK",
+	"SaymY9InfPWgcfM0Ip66z2Lj7pVuJaa+YuO/fP5lszFXSvXwWz2I6uHH2qF6BMDubbi+j02fUtGsDe2v",
+	"0OsbXcnP5trtk+WhodlnluXNaZP2SYmxV9SnPMjoWiqnIjFR+Bu4KdS44oaKCw6VKsi1s09j/rbStJCR",
+	"X8nIR+QUW2GLIexh4y96olpRf9t7/XsJU8tUtYPiIq+gp0nJHaHW4Ba9SVad5PkHh/SH0cDBRG5AJmKS",
+	"CiOdVoX4GsoHtuA+KHGz1RbRPDTk9Flt1NhpsrZQd1bRdI5iK9MaZljry/Rw8Qbqvw27eavT5tOmYl41",
+	"Cs/HMBfePCRKfjgBf6Iak/tdGVv2rXwMEwnoXHI7r7FJ82abUqeJ3ViZzCtvz5pq4TvQLxQyR+rX/aED",
+	"9YdwI9eFlQ1ie/7y65R/d8uXe//fgn++c/DPfSoJ5nQ76LMvsPnyxi3qof43JLdNfUu6GbeAxi9ibLgY",
+	"5BspUy0ZaOoOml25EZdiJt9WNhsULSTj24tpSkPCty/BHn0Xi/d25Ac9HtbfKz2DkCmAu/OVda3olt93",
+	"X/SQdNcuxeAy1hk+GY2GKbpSp+jnQ9VY8QW7aFwMuOBrdsEK9ZcuyA1T8h1VXMiDhaVie6d+dtK6+go/",
+	"+6MzInbg0x8eyvn7rGfH1+RmZ79/aAlMzQtg3FeyUvh4zyMV6DOhi+NpIyYkbI8CeCks/Lcw2GMTtCT+",
+	"7WEUHRwoVJywV9RcUrQ777T99JRhRU3JoDSw8TMNIH0W3kTJqZhVhCL/vtenlISt1qkDM/WQCDZNsY3G",
+	"mV4yxlJl5FR1GTL2Twsb5BpYKYyl1mfbrJsaOT5cF9uMSYU1bWrXpPM/7+8S9KjSsnZd1uFqsPLtSxzK",
+	"9XaHheRkc7UabrmErmqJKb9dh1uiqQEq3XRH6YBK3VIp6Ubb8hgkqDvV4Qh4t3e4QzZ0iU6tXulio1iu",
+	"b/nUse7+ydmH7znbpRAIezAnOx573+4sdgEO6gH4nhTNu5WEjq2DJ7x5AfAQBoBHeLcYuKJX/sB0onD+",
+	"DpVMRDs6BMLeSK3KBfj2a7F7AUE1j1YFYcnAREPb6E3qddR6v8d7SzB5MgerB/nnda/SzorG3E+a24NY",
+	"OmYX1njUOHHtGKikBMnNGpmkrkWDJDQtj8X6kPXmw7+HO3UbEftk+fBukuLQYGQrpe283NA9dkBM4zq6",
+	"IEYBadPt3SFS8X2anjD17vnLl8lbFDtaNfW0JGw3tf7rH59I5wHYlZtwCCr5FmZOiVUhyYBLukz2HLMC",
+	"UMiRNEOZ9+7V1Xc/Pjbl2FPPwAKUSERPdOJea7VcHubEuaHal2U/FEzd7pWDguP0M1DqFd2HgwA5QMK8",
+	"WrEp13gdiP0L+0ExJUmpHVFztVHOeGmUr0xrKL/U9jkG9PpzJCIqOirdXy2XIItH4KPDavJN4na5sLsZ",
+	"WyqO8rdSSfFfj9oIxSFjzzZojMKyi8pYNoZw55PixZ8NUyt5zr46/YZZKEvfw4cu1JfoMAiDPIqNtj1U",
+	"db+43z84sgot4X7/4JBPB4DIstJldpad8KU4uXuGLMEv4VNtD3tnXB4fkYnSeBCX23wWHO6NZ75e4v7D",
+	"/X8GAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -93,7 +93,9 @@ func (s *Server) device(ctx context.Context, v fleet.View) (Device, error) {
 
 func (s *Server) deviceView(v *fleet.View, in *placement) Device {
 	d := deviceView(v, in, s.Now())
-	d.Site = optional(s.Sites.Of(v))
+	if d.Site = optional(s.Sites.Of(v)); d.Site != nil {
+		d.Apart = optional(apart(v, false))
+	}
 	return d
 }
 

@@ -39,7 +39,7 @@ func (s *Server) GetSite(ctx context.Context, q GetSiteRequestObject) (GetSiteRe
 	if err != nil {
 		return nil, err
 	}
-	detail := SiteDetail{Site: siteView(&v), Most: siteMost(devices)}
+	detail := SiteDetail{Site: siteView(&v), Most: siteMost(devices), Accusations: accusations(devices)}
 	devices = slices.DeleteFunc(devices, func(d fleet.View) bool { return !shown(&d, q.Params) })
 	slices.SortStableFunc(devices, siteOrder(value(q.Params.Order)))
 	detail.Total = len(devices)
@@ -75,6 +75,8 @@ func shown(v *fleet.View, q GetSiteParams) bool {
 		return !takesPart
 	case SiteShowIsolated:
 		return len(v.State.Report.Isolated) > 0
+	case SiteShowAccusing:
+		return len(v.State.Report.Offences) > 0
 	case SiteShowMoving:
 		return site.Measured(v) && !v.State.Report.Update.Final()
 	}
@@ -114,8 +116,8 @@ func siteMost(devices []fleet.View) (most SiteMost) {
 
 func siteView(v *site.View) Site {
 	s := Site{
-		Id: v.ID, Name: v.Name, Devices: v.Devices, Online: v.Online, Sharing: v.Sharing, Isolated: v.Isolated, Crowded: v.Crowded,
-		Measured: v.Measured, Bytes: bytesView(v.Bytes), Alone: v.Alone, Saved: v.Alone - v.Bytes.Origin,
+		Id: v.ID, Name: v.Name, Devices: v.Devices, Online: v.Online, Sharing: v.Sharing, Isolated: v.Isolated, Accusing: v.Accusing,
+		Crowded: v.Crowded, Measured: v.Measured, Bytes: bytesView(v.Bytes), Alone: v.Alone, Saved: v.Alone - v.Bytes.Origin,
 		Updates: make([]SiteUpdate, 0, len(v.Updates)),
 	}
 	for _, u := range v.Updates {
@@ -133,7 +135,7 @@ func siteDeviceView(v *fleet.View, crowded bool) SiteDevice {
 	d := SiteDevice{
 		Id: v.ID, Online: v.Presence.Online, Sharing: report.Mesh != nil && report.Mesh.Share, Link: linkView(report.Mesh),
 		IsolatedFrom: namesView(report.Isolated), Version: optional(report.Running.Version), Phase: Phase(protocol.Idle),
-		Apart: optional(apart(v, crowded)),
+		Apart: optional(apart(v, crowded)), Offences: offencesView(report.Offences),
 	}
 	if !v.State.ReceivedAt.IsZero() {
 		n := report.Neighbors

@@ -109,6 +109,7 @@ func TestPartsOfASite(t *testing.T) {
 		}
 		if i == 0 {
 			r.Isolated, r.Update.Phase = []string{"d-2"}, protocol.Committed
+			r.Offences = []protocol.Offence{{Neighbor: "d-3", Kind: protocol.OffenceNoDeeds, Count: 4, Last: r.Time}}
 		}
 		b, err := json.Marshal(r)
 		if err != nil {
@@ -124,6 +125,7 @@ func TestPartsOfASite(t *testing.T) {
 		"?order=origin":                      "d-1 d-2 d-3 of 3",
 		"?order=served":                      "d-1 d-2 d-3 of 3",
 		"?show=isolated":                     "d-1 of 1",
+		"?show=accusing":                     "d-1 of 1",
 		"?show=moving":                       "d-2 d-3 of 2",
 		"?show=online":                       "of 0",
 		"?show=sharing":                      "of 0",
@@ -141,7 +143,8 @@ func TestPartsOfASite(t *testing.T) {
 		if got += fmt.Sprintf("of %d", site.Total); site.NextPageToken != nil {
 			got += ", more"
 		}
-		if got != want || site.Site.Devices != 3 || site.Most.Moved != 1000 || site.Most.All != 1007 {
+		if got != want || site.Site.Devices != 3 || site.Most.Moved != 1000 || site.Most.All != 1007 ||
+			site.Site.Accusing != 1 || len(site.Accusations) != 1 || site.Accusations[0].By[0] != "d-1" {
 			t.Errorf("%s: %s, want %s; %+v", query, got, want, site.Most)
 		}
 	}

@@ -22,6 +22,7 @@ type View struct {
 	Online   int
 	Sharing  int // online, and may be introduced to each other
 	Isolated int // that could not reach another device of the site lately
+	Accusing int // that say of neighbours what these did to them
 	// Crowded says that too many devices seem to be here, so that none is introduced to another.
 	Crowded bool
 	// Bytes sums where the current or last updates of its devices came from.
@@ -108,6 +109,9 @@ func (s *Sites) add(g *gathering, m *member, v *fleet.View, of Releases) {
 	}
 	if len(v.State.Report.Isolated) > 0 {
 		g.Isolated++
+	}
+	if len(v.State.Report.Offences) > 0 {
+		g.Accusing++
 	}
 	u := v.State.Report.Update
 	if u == nil {

@@ -328,6 +328,7 @@ func (e SiteOrder) Valid() bool {
 
 // Defines values for SiteShow.
 const (
+	SiteShowAccusing SiteShow = "accusing"
 	SiteShowApart    SiteShow = "apart"
 	SiteShowIsolated SiteShow = "isolated"
 	SiteShowMoving   SiteShow = "moving"
@@ -339,6 +340,8 @@ const (
 // Valid indicates whether the value is a known member of the SiteShow enum.
 func (e SiteShow) Valid() bool {
 	switch e {
+	case SiteShowAccusing:
+		return true
 	case SiteShowApart:
 		return true
 	case SiteShowIsolated:
@@ -444,8 +447,27 @@ type Abort struct {
 	Failures       *int `json:"failures,omitempty"`
 }
 
+// Accusation What devices say that one neighbour did to them in the last day. It is no proof; but a device that lies is alone with it.
+type Accusation struct {
+	// By Devices that say so.
+	By []string `json:"by"`
+
+	// Count Summed over them.
+	Count int `json:"count"`
+
+	// Kind As in Offence.
+	Kind string    `json:"kind"`
+	Last time.Time `json:"last"`
+
+	// Neighbor A device id, or the address that a flood says to come from.
+	Neighbor string `json:"neighbor"`
+}
+
 // Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
 type Alone = int64
+
+// Apart One sentence that says why it does not take part in its site, and what to do; absent when it does.
+type Apart = string
 
 // AuditEntry defines model for AuditEntry.
 type AuditEntry struct {
@@ -527,13 +549,16 @@ type Decision struct {
 
 // Device defines model for Device.
 type Device struct {
-	Address    *string         `json:"address,omitempty"`
-	Admission  DeviceAdmission `json:"admission"`
-	Agent      *string         `json:"agent,omitempty"`
-	EnrolledAt time.Time       `json:"enrolled_at"`
-	Groups     []string        `json:"groups"`
-	Hardware   string          `json:"hardware"`
-	Id         string          `json:"id"`
+	Address   *string         `json:"address,omitempty"`
+	Admission DeviceAdmission `json:"admission"`
+	Agent     *string         `json:"agent,omitempty"`
+
+	// Apart One sentence that says why it does not take part in its site, and what to do; absent when it does.
+	Apart      *Apart    `json:"apart,omitempty"`
+	EnrolledAt time.Time `json:"enrolled_at"`
+	Groups     []string  `json:"groups"`
+	Hardware   string    `json:"hardware"`
+	Id         string    `json:"id"`
 
 	// IsolatedFrom Devices of its site that it could not reach lately and whose bytes it had from the server.
 	IsolatedFrom *[]string         `json:"isolated_from,omitempty"`
@@ -943,6 +968,9 @@ type SignedRelease struct {
 
 // Site defines model for Site.
 type Site struct {
+	// Accusing Devices that say of neighbours what these did to them.
+	Accusing int `json:"accusing"`
+
 	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
 	Alone Alone `json:"alone"`
 
@@ -976,7 +1004,9 @@ type Site struct {
 
 // SiteDetail defines model for SiteDetail.
 type SiteDetail struct {
-	Devices []SiteDevice `json:"devices"`
+	// Accusations What devices of the site say of neighbours: 100 at most, those that most say first.
+	Accusations []Accusation `json:"accusations"`
+	Devices     []SiteDevice `json:"devices"`
 
 	// Most The largest of any one device of the site, so that bars of all pages have one scale.
 	Most          SiteMost `json:"most"`
@@ -989,8 +1019,8 @@ type SiteDetail struct {
 
 // SiteDevice defines model for SiteDevice.
 type SiteDevice struct {
-	// Apart One sentence that says why it does not take part, and what to do; absent when it does.
-	Apart *string `json:"apart,omitempty"`
+	// Apart One sentence that says why it does not take part in its site, and what to do; absent when it does.
+	Apart *Apart `json:"apart,omitempty"`
 
 	// Bytes Where the last updates came from, summed over devices.
 	Bytes        *Bytes    `json:"bytes,omitempty"`
@@ -1001,9 +1031,12 @@ type SiteDevice struct {
 	Link *Link `json:"link,omitempty"`
 
 	// Neighbors In sight.
-	Neighbors *int  `json:"neighbors,omitempty"`
-	Online    bool  `json:"online"`
-	Phase     Phase `json:"phase"`
+	Neighbors *int `json:"neighbors,omitempty"`
+
+	// Offences As in Device.
+	Offences *[]Offence `json:"offences,omitempty"`
+	Online   bool       `json:"online"`
+	Phase    Phase      `json:"phase"`
 
 	// Sharing The server may introduce it to the others.
 	Sharing bool `json:"sharing"`

@@ -101,6 +101,12 @@ func (a *app) printDevice(d client.Device, err error) error {
 		if lost := value(d.IsolatedFrom); len(lost) > 0 {
 			row(w, "isolated", fmt.Sprintf("from %s, whose bytes came from the server", strings.Join(lost, ", ")))
 		}
+		if why := value(d.Apart); why != "" {
+			row(w, "apart", why)
+		}
+		for _, o := range value(d.Offences) {
+			row(w, "accusation", fmt.Sprintf("it says that %s %s, %d times, last %s", o.Neighbor, deed(o.Kind), o.Count, when(o.Last)))
+		}
 		row(w, "agent", dash(value(d.Agent)))
 		if u := d.Update; u != nil {
 			row(w, "update", fmt.Sprintf("%s %s: %s %s %s", u.Product, u.Version, u.Phase, value(u.Reason), value(u.Detail)))

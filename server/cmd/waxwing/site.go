@@ -59,6 +59,10 @@ func siteDetail(w io.Writer, d client.SiteDetail) {
 		row(w, "update", fmt.Sprintf("%s %s: %d devices, %d committed, %d under way; %s from the server, %s from neighbours%s",
 			u.Product, u.Version, u.Devices, u.Committed, u.Moving, size(u.Bytes.Origin), size(u.Bytes.Peers), times(u.Alone, u.Bytes.Origin)))
 	}
+	for _, said := range d.Accusations {
+		row(w, "accusation", fmt.Sprintf("%s %s, %d times, last %s; so %s", said.Neighbor, deed(said.Kind), said.Count, when(said.Last),
+			says(said.By)))
+	}
 	row(w)
 	row(w, "DEVICE", "VERSION", "PHASE", "ONLINE", "SHARING", "LINK", "NEIGHBOURS", "FROM SERVER", "FROM NEIGHBOURS", "REUSED", "SERVED",
 		"ISOLATED FROM", "APART")
@@ -67,6 +71,32 @@ func siteDetail(w io.Writer, d client.SiteDetail) {
 		row(w, v.Id, dash(value(v.Version)), v.Phase, yes(v.Online), yes(v.Sharing), dash(string(value(v.Link))), value(v.Neighbors),
 			size(b.Origin), size(b.Peers), size(b.Reused), size(value(b.Served)), dash(strings.Join(value(v.IsolatedFrom), ",")), dash(value(v.Apart)))
 	}
+}
+
+// deed says what a neighbour is said to have done. A kind of a newer server is shown as it is.
+func deed(kind string) string {
+	switch kind {
+	case "wrong-bytes":
+		return "gave wrong bytes, which were thrown away"
+	case "no-deeds":
+		return "said that it had chunks and did not give them"
+	case "flood":
+		return "sent more announcements than can be read"
+	}
+	return kind
+}
+
+// says names who says something: the more, the likelier it is.
+func says(by []string) string {
+	const shown = 5
+	if len(by) == 1 {
+		return "says " + by[0] + " alone"
+	}
+	text := "say " + strings.Join(by[:min(len(by), shown)], ", ")
+	if more := len(by) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // siteBytes says in one sentence what crossed the uplink, and what would have.
