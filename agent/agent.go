@@ -61,6 +61,7 @@ type Agent struct {
 	link      *link.Link
 	neighbors Neighbors
 	site      *site
+	offences  *offences
 	journal   *journal.Journal
 	state     *update.State // owned by loop
 
@@ -138,6 +139,7 @@ func New(o Options) (*Agent, error) {
 		}
 	}
 	a.site = newSite(a)
+	a.offences = newOffences(a)
 	a.reporter = newReporter(a)
 	return a, nil
 }
@@ -161,7 +163,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context) error{
-		a.loop, a.link.Run, a.mingle, a.poll, a.reporter.run, a.renew, a.site.run,
+		a.loop, a.link.Run, a.mingle, a.poll, a.reporter.run, a.renew, a.site.run, a.offences.run,
 	} {
 		g.Go(func() error { return run(ctx) })
 	}
@@ -358,6 +360,7 @@ func (a *Agent) snapshot() protocol.Report {
 		r.Running.Counter, r.Running.SHA256 = held.Counter, held.Manifest
 	}
 	a.site.report(&r)
+	r.Offences = a.offences.list()
 	return r
 }
 

@@ -16,13 +16,18 @@
 // this device waits for a holder it greets it; one that does not answer is named to the server as out of reach, the bytes
 // come from the server after all, and the report says isolated.
 //
+// # Offences
+//
+// What neighbours did and should not have done ([Witness]) is in the report and in status for a day. It is an accusation
+// and no proof: nothing is decided by it, here or on the server.
+//
 // # Configuration
 //
 // waxwing-agent enroll writes a [Config] as JSON, agent.json. Paths are relative to its folder, which also holds:
 //
 //	device.key, device.pem   the identity, mode 0600; renewed at half of its life
 //	fleet-ca.pem, root.json  whom to trust: the fleet's CA, and the TUF root to begin with
-//	state/                   journal of the update, records of the slots, trust store
+//	state/                   journal of the update, records of the slots, trust store, offences of neighbours
 //	status.json              for waxwing-agent status
 //	boot.env, slot-a, slot-b of a virtual device
 //

@@ -41,7 +41,7 @@ func (m *Mesh) offended(neighbor string, kind Kind) {
 }
 
 // flooded hears of an address that discovery does not listen to for a while.
-func (m *Mesh) flooded(from netip.Addr) { m.offended(from.String(), Flood) }
+func (m *Mesh) flooded(from netip.Addr) { m.offended(from.WithZone("").String(), Flood) }
 
 // gaveObject hears what came of asking a neighbour for small content.
 func (m *Mesh) gaveObject(neighbor string, err error) {

@@ -44,6 +44,7 @@ func (f *Fleet) Ingest(ctx context.Context, device string, report []byte, addres
 	if !newer || !different {
 		return nil
 	}
+	news := f.mirror.accuses(r)
 	a := &arrival{
 		state: State{Report: *r, ReceivedAt: f.now().UTC().Truncate(time.Millisecond), Address: address},
 		done:  make(chan error, 1),
@@ -57,6 +58,9 @@ func (f *Fleet) Ingest(ctx context.Context, device string, report []byte, addres
 	}
 	select {
 	case err := <-a.done:
+		if err == nil {
+			f.accused(device, address, news)
+		}
 		return err
 	case <-f.ended:
 		return ErrEnded

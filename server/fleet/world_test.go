@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,6 +47,7 @@ type world struct {
 
 	mu     sync.Mutex
 	offset time.Duration
+	log    strings.Builder
 	stop   func()
 }
 
@@ -79,7 +81,7 @@ func (w *world) advance(d time.Duration) {
 func (w *world) start() {
 	w.t.Helper()
 	f, err := fleet.New(w.t.Context(), fleet.Options{
-		Store: w.store, Identity: w.identity, Signer: w.signer, Now: w.now, Log: slog.New(slog.DiscardHandler),
+		Store: w.store, Identity: w.identity, Signer: w.signer, Now: w.now, Log: slog.New(slog.NewTextHandler(w, nil)),
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -94,6 +96,20 @@ func (w *world) start() {
 			w.t.Errorf("run: %v", err)
 		}
 	}
+}
+
+// Write takes the log.
+func (w *world) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(b)
+}
+
+// logged returns how often something is in the log.
+func (w *world) logged(what string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Count(w.log.String(), what)
 }
 
 func (w *world) restart() { w.t.Helper(); w.stop(); w.start() }

@@ -177,6 +177,9 @@ func status(args []string, out, words io.Writer) error {
 	if len(r.Isolated) > 0 {
 		fmt.Fprintf(w, "isolated\tfrom %s, whose bytes came from the server; do devices reach each other here?\n", strings.Join(r.Isolated, ", "))
 	}
+	for i, x := range r.Offences {
+		fmt.Fprintf(w, "%s\t%s\n", map[bool]string{true: "offences"}[i == 0], accusation(x))
+	}
 	if u := r.Update; u != nil {
 		fmt.Fprintf(w, "update\t%s %s: %s\n", u.Product, u.Version, u.Phase)
 		if u.Reason != "" || u.Detail != "" {
