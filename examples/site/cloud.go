@@ -129,6 +129,20 @@ func (c *cloud) statuses(ctx context.Context, id string) (map[string]client.Roll
 	return out, nil
 }
 
+// offences returns what a device says that others did.
+func (c *cloud) offences(ctx context.Context, id string) ([]client.Offence, error) {
+	r, err := c.api.GetDeviceWithResponse(ctx, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.JSON200 == nil:
+		return nil, fmt.Errorf("device %s: %s", id, r.Body)
+	case r.JSON200.Offences == nil:
+		return nil, nil
+	}
+	return *r.JSON200.Offences, nil
+}
+
 // why says in words why a device stands where it does.
 func why(d client.RolloutDevice) string {
 	var out []string

@@ -14,6 +14,7 @@
 //	from device  what a device sent through its port, nearly all of it chunks to neighbours
 //	CPU, memory  of an agent: seconds of all its threads, and the most that was resident (VmHWM)
 //	connections  that an agent was seen with, in and out, at most
+//	reported     hostile devices that others accuse at the server, and other devices that are accused wrongly
 //
 // The devices' files lie in a folder in memory where there is one (/dev/shm), as twenty devices do not share one disk.
 // The programs end with this process, however it ends, and then the folder is removed by a shell that waits for that.

@@ -33,10 +33,13 @@ type Figures struct {
 	SentMean  int64    `json:"peer_bytes_mean"`
 	CPUMax    float64  `json:"cpu_seconds_max"` // of an agent
 	CPUMean   float64  `json:"cpu_seconds_mean"`
-	TCPMax    int64    `json:"connections_max"`   // of an agent, with neighbours and the server, in and out
-	Busy      float64  `json:"machine_busy"`      // part of its processors; near 1 the machine is what was measured
-	Misses    []string `json:"misses,omitempty"`  // bars that were not met
-	NotRun    string   `json:"not_run,omitempty"` // why
+	TCPMax    int64    `json:"connections_max"`            // of an agent, with neighbours and the server, in and out
+	Busy      float64  `json:"machine_busy"`               // part of its processors; near 1 the machine is what was measured
+	Hostile   int      `json:"hostile,omitempty"`          // devices
+	Reported  int      `json:"hostile_reported,omitempty"` // that others accuse at the server
+	Slandered int      `json:"slandered,omitempty"`        // and those whom they accuse wrongly
+	Misses    []string `json:"misses,omitempty"`           // bars that were not met
+	NotRun    string   `json:"not_run,omitempty"`          // why
 
 	judged bool // there are bars
 }
@@ -68,6 +71,9 @@ func figures(s Scenario, o Options, rate, one int64, runs []*Run) Figures {
 	f.RSSMax = int64(of(func(r *Run) float64 { return largest(r.RSS) }))
 	f.TCPMax = int64(of(func(r *Run) float64 { return largest(r.TCP) }))
 	f.Busy = round(of(func(r *Run) float64 { return r.Busy }))
+	f.Hostile = int(of(func(r *Run) float64 { return float64(r.Hostile) }))
+	f.Reported = int(of(func(r *Run) float64 { return float64(r.Reported) }))
+	f.Slandered = int(of(func(r *Run) float64 { return float64(r.Slandered) }))
 	f.Misses, f.judged = f.judge(s), s.copies > 0 || s.late > 0
 	return f
 }
@@ -122,6 +128,9 @@ func Print(w io.Writer, one *Run, all []Figures) error {
 		return err
 	}
 	for _, f := range all {
+		if f.Hostile > 0 || f.Slandered > 0 {
+			fmt.Fprintf(w, "%s, N=%d: of %d hostile devices %d were reported, and %d others wrongly\n", f.Scenario, f.N, f.Hostile, f.Reported, f.Slandered)
+		}
 		for _, miss := range f.Misses {
 			fmt.Fprintf(w, "%s, N=%d: %s\n", f.Scenario, f.N, miss)
 		}

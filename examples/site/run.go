@@ -39,6 +39,9 @@ type Run struct {
 	RSS       []int64 // bytes by device
 	TCP       []int64 // the most connections by device, in and out
 	Busy      float64 // part of the machine's processors
+	Hostile   int     // devices that mean harm
+	Reported  int     // of them, that others accuse
+	Slandered int     // other devices that are accused
 }
 
 // play runs a scenario once.
@@ -71,6 +74,9 @@ func play(ctx context.Context, o Options, s Scenario, n int) (r *Run, err error)
 		return nil, err
 	}
 	worked2, all2 := busy()
+	if err := w.hear(ctx); err != nil {
+		return nil, err
+	}
 	r, err = w.result()
 	if err == nil && all2 > all {
 		r.Busy = float64(worked2-worked) / float64(all2-all)
@@ -91,6 +97,7 @@ type watch struct {
 	committed time.Duration
 	struck    bool // the power has failed
 	reported  map[string]client.RolloutDevice
+	accused   map[string]bool // devices of which others say that they did wrong
 }
 
 const (
@@ -208,6 +215,25 @@ func (w *watch) intervene() error {
 	return nil
 }
 
+// hear asks the server what devices say of each other. What one has seen is in the report that it has committed.
+func (w *watch) hear(ctx context.Context) error {
+	w.accused = map[string]bool{}
+	for _, d := range w.devices {
+		if !d.finishes() {
+			continue
+		}
+		all, err := w.cloud.offences(ctx, d.id)
+		if err != nil {
+			return err
+		}
+		for _, x := range all {
+			fmt.Fprintf(w.o.Words, "  %s says of %s: %s, %d times\n", d.id, x.Neighbor, x.Kind, x.Count)
+			w.accused[x.Neighbor] = true
+		}
+	}
+	return nil
+}
+
 func (w *watch) result() (*Run, error) {
 	now, err := w.site.Counters()
 	if err != nil {
@@ -219,6 +245,15 @@ func (w *watch) result() (*Run, error) {
 		return nil, err
 	}
 	for i, d := range w.devices {
+		switch accused := w.accused[d.id]; {
+		case d.hostile && accused:
+			r.Hostile++
+			r.Reported++
+		case d.hostile:
+			r.Hostile++
+		case accused:
+			r.Slandered++
+		}
 		if !d.finishes() {
 			continue
 		}

@@ -81,6 +81,25 @@ func TestSite(t *testing.T) {
 	}
 }
 
+// TestHostileIsReported puts a device that gives wrong bytes, is silent or drips, to each another way, among three agents:
+// they finish, and the server shows whom they accuse, and nobody else.
+func TestHostileIsReported(t *testing.T) {
+	root(t)
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer stop()
+	scenarios, err := Choose("malicious")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := play(ctx, Options{Bin: build(t), Dir: t.TempDir(), Rate: "40mbit", Bytes: 4 << 20, Words: t.Output()}, scenarios[0], 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Devices != 3 || r.Hostile != 1 || r.Reported != 1 || r.Slandered != 0 {
+		t.Errorf("%d have finished; of %d hostile devices %d are accused, and %d others", r.Devices, r.Hostile, r.Reported, r.Slandered)
+	}
+}
+
 func interfaces(t *testing.T) string {
 	t.Helper()
 	all, err := net.Interfaces()
