@@ -1,7 +1,25 @@
-// What is looked at on every screen.
+// The browser, and what is looked at on every screen.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { AxeBuilder } from "@axe-core/playwright";
+import { chromium } from "playwright-core";
+
+export const step = (text) => console.log(`${new Date().toISOString().slice(11, 19)} ${text}`);
+
+export const launch = () =>
+  chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
 
 /** Fails on barriers that axe calls serious or critical. */
 export async function audit(page, where) {

@@ -4,8 +4,7 @@
 //   node e2e/run.mjs URL TOKEN IMAGE [FOLDER]      FOLDER gets screenshots; the image is published as edge-gw 2.0.0
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
-import { chromium } from "playwright-core";
-import { audit, fits, shot, sound } from "./look.mjs";
+import { audit, fits, launch, shot, sound, step } from "./look.mjs";
 
 const [url, token, image, folder = "e2e-shots"] = process.argv.slice(2);
 assert.ok(url && token && image, "usage: node e2e/run.mjs URL TOKEN IMAGE [FOLDER]");
@@ -16,21 +15,8 @@ const version = process.env.VERSION ?? "2.0.0";
 const hardware = process.env.HARDWARE ?? "virtual";
 const name = `${product} ${version}`;
 const long = { timeout: 120_000 };
-const step = (text) => console.log(`${new Date().toISOString().slice(11, 19)} ${text}`);
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-});
+const browser = await launch();
 try {
   // Every context has a profile of its own in a temporary folder.
   const context = await browser.newContext({ baseURL: url, viewport: { width: 1360, height: 900 } });
@@ -142,6 +128,14 @@ async function follow(page, rollout) {
   await adds(page);
   await shot(page, folder, "rollout-done");
 
+  step("what its site carried");
+  await page.goto("/sites/demo");
+  await page.getByRole("heading", { name: `${name} at this site` }).waitFor();
+  await page.getByText(/^Committed on \d+ devices$/).waitFor(long);
+  const sums = await page.locator(".flow-sum").allTextContents();
+  assert.ok(sums.length === 3 && sums.every((t) => /\d [kM]?B$/.test(t)), `the picture says ${sums}`);
+  await page.goBack();
+
   step("every number leads to its devices");
   const succeeded = page.getByRole("link", { name: /^Succeeded \d+ devices?$/ }).first();
   const count = Number.parseInt(await succeeded.locator("b").textContent(), 10);
@@ -247,6 +241,8 @@ async function look(rollout) {
     ["overview", "/"],
     ["devices", "/devices"],
     ["device", `/devices/${device}`],
+    ["sites", "/sites"],
+    ["site", "/sites/demo"],
     ["groups", "/groups"],
     ["releases", "/releases"],
     ["release", `/releases/${product}/${version}`],

@@ -23,6 +23,16 @@ const routes = [
     component: lazyRouteComponent(() => import("./screens/device/Device"), "Device"),
   }),
   createRoute({
+    ...at("/sites"),
+    validateSearch: texts("page"),
+    component: lazyRouteComponent(() => import("./screens/sites/Sites"), "Sites"),
+  }),
+  createRoute({
+    ...at("/sites/$id"),
+    validateSearch: texts("search", "show", "order", "bars", "page"),
+    component: lazyRouteComponent(() => import("./screens/site/Site"), "Site"),
+  }),
+  createRoute({
     ...at("/groups"),
     component: lazyRouteComponent(() => import("./screens/groups/Groups"), "Groups"),
   }),

@@ -160,7 +160,7 @@ func apart(v *fleet.View, crowded bool) string {
 	case mesh == nil:
 		return "It talks to no neighbours: mesh.off is set in its agent.json, or its agent is too old; update the agent."
 	case !mesh.Share:
-		return "The server may not introduce it: mesh.unlisted is set in its agent.json, or it listens nowhere; `waxwing-agent doctor` on the device tells which."
+		return "The server may not introduce it: mesh.unlisted is set in its agent.json, or it listens nowhere; waxwing-agent doctor on the device tells which."
 	case crowded:
 		return "Too many devices seem to be at this site, so none is introduced; give them the label site."
 	case !v.Presence.Online:

@@ -7,6 +7,7 @@ test("a device that changed is asked for again, and what counts it", () => {
   expect(all).toContainEqual(keys.overview);
   expect(all).toContainEqual(keys.devices);
   expect(all).toContainEqual(keys.groups);
+  expect(all).toContainEqual(["site"]);
   expect(all).not.toContainEqual(["device", "one"]);
 });
 

@@ -12,6 +12,8 @@ export const keys = {
   overview: ["overview"],
   devices: ["device", "list"],
   device: (id: string) => ["device", "one", id],
+  sites: ["site", "list"],
+  site: (id: string) => ["site", "one", id],
   groups: ["group"],
   products: ["product"],
   releases: ["release", "list"],
@@ -28,11 +30,11 @@ export function keysFor({ kind, id }: Change): QueryKey[] {
   const one = (kind: string) => (id === "*" || id === "" ? [kind, "one"] : [kind, "one", id]);
   switch (kind) {
     case "device":
-      return [keys.overview, keys.devices, one("device"), keys.groups];
+      return [keys.overview, keys.devices, one("device"), keys.groups, ["site"]];
     case "group":
       return [keys.groups, keys.devices, ["device", "one"], keys.audit];
     case "release":
-      return [keys.releases, one("release"), keys.products, keys.audit];
+      return [keys.releases, one("release"), keys.products, keys.audit, ["site"]]; // patches tell what sites saved
     case "rollout":
       return [
         keys.overview,

@@ -100,6 +100,7 @@ export class Live {
         this.rounds.add([
           ["overview"],
           ["device"],
+          ["site"],
           ["group"],
           ["release"],
           ["rollout"],

@@ -40,6 +40,35 @@ export const device = (id: string) =>
     queryFn: ({ signal }) => read(api.GET("/devices/{id}", { signal, params: { path: { id } } })),
   });
 
+export const sites = (page?: string) =>
+  queryOptions({
+    queryKey: [...keys.sites, page ?? ""],
+    queryFn: ({ signal }) =>
+      read(api.GET("/sites", { signal, params: { query: given({ page_token: page }) } })),
+    placeholderData: keepPreviousData,
+  });
+
+export interface SitePart {
+  search?: string | undefined;
+  show?: Schemas["SiteShow"] | undefined;
+  order?: Schemas["SiteOrder"] | undefined;
+  page?: string | undefined;
+}
+
+export const site = (id: string, { search, show, order, page }: SitePart) =>
+  queryOptions({
+    queryKey: [...keys.site(id), search ?? "", show ?? "", order ?? "", page ?? ""],
+    queryFn: ({ signal }) =>
+      read(
+        api.GET("/sites/{id}", {
+          signal,
+          params: { path: { id }, query: given({ search, show, order, page_token: page, page_size: 50 }) },
+        }),
+      ),
+    // Another part of the same site leaves the old one in sight; another site does not.
+    placeholderData: (last) => (last?.site.id === id ? last : undefined),
+  });
+
 export const groups = () =>
   queryOptions({
     queryKey: keys.groups,

@@ -7,6 +7,32 @@ const sources = [
   { name: "origin", word: "From the server", note: "over the uplink" },
 ] as const;
 
+/** The bytes of one device as a bar whose full width is `most`, so that bars below each other compare. */
+export function SourceBar({
+  of,
+  most,
+  label,
+  reused = true,
+}: {
+  of: Schemas["Bytes"];
+  most: number;
+  label: string;
+  reused?: boolean;
+}) {
+  const parts = [...sources].reverse().filter((s) => of[s.name] > 0 && (reused || s.name !== "reused"));
+  const sum = parts.reduce((n, s) => n + of[s.name], 0);
+  const text = parts.map((s) => `${s.word} ${bytes(of[s.name])}`).join(", ") || "nothing moved yet";
+  return (
+    <div className="bar bar-scale" role="img" aria-label={`${label}: ${text}`}>
+      <div className="bar-share" style={{ width: `${most > 0 ? (100 * sum) / most : 0}%` }}>
+        {parts.map((s) => (
+          <span key={s.name} className={`bar-part of-${s.name}`} style={{ flexGrow: of[s.name] }} />
+        ))}
+      </div>
+    </div>
+  );
+}
+
 /** Where the bytes of an update came from. The reused ones are plain, the others as they were on the wire. */
 export function Bytes({ of, label }: { of: Schemas["Bytes"]; label: string }) {
   const parts = sources.filter((s) => of[s.name] > 0);

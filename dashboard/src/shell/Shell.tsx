@@ -6,6 +6,7 @@ import {
   IconKey,
   IconPackage,
   IconRoute,
+  IconTopologyStar3,
 } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useLocation } from "@tanstack/react-router";
@@ -18,6 +19,7 @@ import { useFollow } from "./live";
 const places = [
   { to: "/", word: "Overview", icon: IconHome },
   { to: "/devices", word: "Devices", icon: IconCpu },
+  { to: "/sites", word: "Sites", icon: IconTopologyStar3 },
   { to: "/groups", word: "Groups", icon: IconBoxMultiple },
   { to: "/releases", word: "Releases", icon: IconPackage },
   { to: "/rollouts", word: "Rollouts", icon: IconRoute },

@@ -3,14 +3,16 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import type { Schemas } from "../../api/client";
 import { device } from "../../api/queries";
 import { Bytes } from "../../parts/Bytes";
-import { bytes, short } from "../../parts/format";
+import { short } from "../../parts/format";
 import { Loaded } from "../../parts/Loaded";
 import { Mark } from "../../parts/Mark";
 import { Card, Page } from "../../parts/Page";
+import { fetched } from "../../parts/saved";
 import { term } from "../../parts/selector";
 import { When } from "../../parts/When";
 import { Runs, standing } from "../devices/DeviceTable";
 import { Admission } from "./Admission";
+import { AtSite } from "./AtSite";
 import { LabelEditor } from "./LabelEditor";
 import { Timeline } from "./Timeline";
 import "./device.css";
@@ -42,6 +44,7 @@ export function Device() {
           <div className="columns">
             <div>
               <UpdateCard of={d} />
+              <AtSite of={d} />
               <Card title="Labels">
                 <LabelEditor key={d.id} of={d} />
               </Card>
@@ -94,9 +97,7 @@ function UpdateCard({ of }: { of: Schemas["Device"] }) {
         <div>
           <h3 className="sub">Bytes by source</h3>
           <Bytes of={u.bytes} label="Bytes of this update" />
-          {(u.bytes.served ?? 0) > 0 && (
-            <p className="faint note">It passed {bytes(u.bytes.served ?? 0)} on to neighbours.</p>
-          )}
+          <p className="soft note">{fetched(u.bytes)}</p>
         </div>
       </div>
     </Card>
@@ -138,10 +139,6 @@ function Facts({ of }: { of: Schemas["Device"] }) {
         <dd>{of.agent ?? <span className="faint">not said yet</span>}</dd>
         <dt>Address</dt>
         <dd>{of.address ?? <span className="faint">unknown</span>}</dd>
-        <dt>Neighbours</dt>
-        <dd>
-          {of.neighbors === undefined ? <span className="faint">unknown</span> : `${of.neighbors} in sight`}
-        </dd>
         <dt>Last seen</dt>
         <dd>
           <When at={of.last_seen} />
