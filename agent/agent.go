@@ -19,7 +19,6 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/waxwing-ota/waxwing/agent/boot"
 	"github.com/waxwing-ota/waxwing/agent/boot/envfile"
@@ -62,6 +61,7 @@ type Agent struct {
 	neighbors Neighbors
 	site      *site
 	offences  *offences
+	keeper    *keeper // nil: this is no depot
 	journal   *journal.Journal
 	state     *update.State // owned by loop
 
@@ -106,7 +106,12 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	var err error
-	if a.slots, err = slot.Open(slot.Options{Dir: filepath.Join(state, "slots"), Slots: c.SlotPaths()}); err != nil {
+	if c.Depot != nil {
+		a.keeper, err = newKeeper(a)
+	} else {
+		a.slots, err = slot.Open(slot.Options{Dir: filepath.Join(state, "slots"), Slots: c.SlotPaths()})
+	}
+	if err != nil {
 		return nil, err
 	}
 	if a.origin, err = origin.New(origin.Options{Server: c.Server, TLS: o.Identity.TLS()}); err != nil {
@@ -117,7 +122,7 @@ func New(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("trust: %w; enrol this device, or put the TUF root there", err)
 	}
 	a.trust, err = trust.Open(trust.Options{
-		Dir: filepath.Join(state, "trust"), Root: root, Device: c.Device, Hardware: c.Hardware, Fetch: repository{a}, Now: o.Now,
+		Dir: filepath.Join(state, "trust"), Root: root, Device: c.Device, Hardware: c.fits(), Fetch: repository{a}, Now: o.Now,
 	})
 	if a.trust == nil {
 		return nil, fmt.Errorf("trust: %w", err)
@@ -134,7 +139,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.neighbors = Alone()
 	if o.Neighbors != nil {
-		if a.neighbors, err = o.Neighbors(Sources{Objects: a.trust.Object, Received: a.origin.Bytes}); err != nil {
+		if a.neighbors, err = o.Neighbors(Sources{Objects: a.object, Received: a.origin.Bytes}); err != nil {
 			return nil, fmt.Errorf("mesh: %w", err)
 		}
 	}
@@ -151,19 +156,24 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if err := a.powerOn(ctx); err != nil {
+	work := a.loop
+	if a.keeper != nil {
+		work = a.keeper.run
+	} else if err := a.powerOn(ctx); err != nil {
 		return err
 	}
 	if err := a.restore(); err != nil {
 		return err
 	}
 	defer a.origin.Close()
-	defer a.unshareAll()
+	if a.keeper == nil {
+		defer a.unshareAll()
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, run := range []func(context.Context) error{
-		a.loop, a.link.Run, a.mingle, a.poll, a.reporter.run, a.renew, a.site.run, a.offences.run,
+		work, a.link.Run, a.mingle, a.poll, a.reporter.run, a.renew, a.site.run, a.offences.run,
 	} {
 		g.Go(func() error { return run(ctx) })
 	}
@@ -355,6 +365,11 @@ func (a *Agent) snapshot() protocol.Report {
 	if r.Update != nil {
 		r.Update.Bytes.Served = a.meter.serves(a) // goes on after the update
 	}
+	if a.keeper != nil {
+		a.site.report(&r)
+		r.Mesh.Depot, r.Offences = a.keeper.report(), a.offences.list()
+		return r
+	}
 	if held, err := a.slots.Holds(a.slot); err == nil {
 		r.Running.Product, r.Running.Version = held.Product, held.Version
 		r.Running.Counter, r.Running.SHA256 = held.Counter, held.Manifest
@@ -370,18 +385,6 @@ func (a *Agent) send(ctx context.Context, e update.Event) {
 	case <-ctx.Done():
 	case a.events <- e:
 	}
-}
-
-// lock keeps a second agent away. The kernel lets go of it with the process.
-func lock(dir string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(ErrRunning, f.Close())
-	}
-	return func() { _ = f.Close() }, nil
 }
 
 // indexOf names a swarm: the digest of the encoded index.

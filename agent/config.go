@@ -26,12 +26,13 @@ type Config struct {
 	Fleet            string            `json:"fleet"`
 	Server           string            `json:"server"`
 	Brokers          []string          `json:"brokers,omitempty"`
-	Slots            map[string]string `json:"slots"`
-	Boot             Boot              `json:"boot"`
+	Slots            map[string]string `json:"slots,omitempty"`
+	Boot             Boot              `json:"boot,omitzero"`
 	Reboot           []string          `json:"reboot,omitempty"`
 	Probes           []health.Probe    `json:"probes,omitempty"`
 	Mesh             Mesh              `json:"mesh"`
 	Site             string            `json:"site,omitempty"`
+	Depot            *Depot            `json:"depot,omitempty"`
 	PollSeconds      int               `json:"poll_seconds,omitempty"`
 	KeepaliveSeconds int               `json:"keepalive_seconds,omitempty"`
 
@@ -59,6 +60,40 @@ type Mesh struct {
 	Link       protocol.Link `json:"link,omitempty"`
 }
 
+// Depot says that this is no device that is updated but one that keeps releases for its site. In agent.json it is true, or an
+// object.
+type Depot struct {
+	Space int64 `json:"space,omitempty"` // MiB of payloads that are kept at most; 0: defaultSpace
+}
+
+// In MiB.
+const (
+	defaultSpace = 8 << 10
+	mostSpace    = 1 << 30
+)
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *Depot) UnmarshalJSON(b []byte) error {
+	type plain Depot
+	switch string(b) {
+	case "true":
+		return nil
+	case "false":
+		return errors.New("depot is true, {\"space\": MiB}, or not there")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(b))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode((*plain)(d))
+}
+
+// space returns bytes.
+func (d *Depot) space() int64 {
+	if d.Space == 0 {
+		return defaultSpace << 20
+	}
+	return d.Space << 20
+}
+
 // Files beside agent.json.
 const (
 	ConfigFile = "agent.json"
@@ -68,6 +103,7 @@ const (
 	RootFile   = "root.json"
 	StatusFile = "status.json"
 	stateDir   = "state"
+	depotDir   = "depot"
 )
 
 // LoadConfig reads and checks a configuration.
@@ -123,10 +159,17 @@ func (c *Config) check() error {
 	if u, err := url.Parse(c.Server); err != nil || u.Scheme != "https" || u.Host == "" {
 		bad("server is %q; give https://host:port", c.Server)
 	}
-	if len(c.Slots) != 2 {
+	if c.Depot == nil && len(c.Slots) != 2 {
 		bad("slots: two are needed, \"a\" and \"b\"")
 	}
 	switch {
+	case c.Depot != nil && c.Mesh.Off:
+		bad("mesh.off: a depot without neighbours is of no use")
+	case c.Depot != nil && (c.Depot.Space < 0 || c.Depot.Space > mostSpace):
+		bad("depot.space is %d; it is in MiB, and 0 for the default of %d", c.Depot.Space, defaultSpace)
+	}
+	switch {
+	case c.Depot != nil: // nothing is installed
 	case c.Boot.Kind != BootEnvfile && c.Boot.Kind != BootUboot:
 		bad("boot.kind is %q; it is %q or %q", c.Boot.Kind, BootUboot, BootEnvfile)
 	case c.Boot.Kind == BootEnvfile && c.Boot.Path == "":
@@ -167,6 +210,14 @@ func (c *Config) Path(p string) string {
 		return p
 	}
 	return filepath.Join(c.dir, p)
+}
+
+// fits returns the hardware id that releases must fit; empty: any, as a depot runs none of them.
+func (c *Config) fits() string {
+	if c.Depot != nil {
+		return ""
+	}
+	return c.Hardware
 }
 
 // SlotPaths returns the slots with usable paths.

@@ -16,6 +16,10 @@
 // this device waits for a holder it greets it; one that does not answer is named to the server as out of reach, the bytes
 // come from the server after all, and the report says isolated.
 //
+// # Depots
+//
+// A depot ([Depot]) has no slots and no update: one goroutine keeps releases (agent/depot) and shares them as slots are.
+//
 // # Offences
 //
 // What neighbours did and should not have done ([Witness]) is in the report and in status for a day. It is an accusation
@@ -29,6 +33,7 @@
 //	fleet-ca.pem, root.json  whom to trust: the fleet's CA, and the TUF root to begin with
 //	state/                   journal of the update, records of the slots, trust store, offences of neighbours
 //	status.json              for waxwing-agent status
+//	depot/                   payloads of a depot
 //	boot.env, slot-a, slot-b of a virtual device
 //
 // Fields of agent.json:
@@ -48,6 +53,8 @@
 //	mesh           {"interfaces": ["eth0"], "listen": ":0", "off": false}: neighbours; no interfaces: all that are up
 //	mesh.unlisted  true: the server is not told where this device listens and introduces nobody to it
 //	mesh.link      "wired", "wifi", "cellular" or "battery": what bytes to neighbours cost
+//	depot          true, or {"space": MiB}: nothing is installed, releases are kept for the site, in 8192 MiB if nothing else is
+//	               said; hardware then says nothing, and slots, boot, reboot and probes are not needed
 //	site           name of the site whose uplink this device shares; the server's label site goes before it, and without
 //	               either devices behind one public address are a site
 //	poll_seconds   how often to ask by HTTPS while the broker is silent, default 300

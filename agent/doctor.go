@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
@@ -54,8 +55,10 @@ func Doctor(ctx context.Context, path string) []Finding {
 		return d.findings
 	}
 	d.files(c)
-	d.loader(ctx, c)
-	d.commands(c)
+	if c.Depot == nil {
+		d.loader(ctx, c)
+		d.commands(c)
+	}
 	d.interfaces(c)
 	id, err := LoadIdentity(c.Path(""))
 	if d.note("identity", err, "", "enrol this device again, into an empty folder") {
@@ -84,33 +87,56 @@ func (d *doctor) note(what string, err error, detail, advice string) bool {
 }
 
 func (d *doctor) files(c *Config) {
-	paths := c.SlotPaths()
-	_, err := slot.Open(slot.Options{Dir: c.Path(stateDir) + "/slots", Slots: paths})
-	if d.note("slots", err, "", "set slots.a and slots.b to the two partitions") {
-		var sizes []int64
-		for _, name := range []string{"a", "b"} {
-			size, err := capacity(paths[name])
-			d.note("slot "+name, err, fmt.Sprintf("%s, %d MiB", paths[name], size>>20), "run as root, and check the path")
-			sizes = append(sizes, size)
-		}
-		if sizes[0] != sizes[1] && sizes[0] > 0 && sizes[1] > 0 {
-			d.add(Warn, "slots", "they differ in size", "a release must fit into the smaller one")
-		}
+	if c.Depot == nil {
+		d.slots(c)
 	}
 	var s unix.Statfs_t
 	if err := unix.Statfs(c.Path(""), &s); err == nil {
 		free := int64(s.Bavail) * int64(s.Bsize) //nolint:unconvert // 32 bits wide on 32-bit machines
-		if free < leastSpace {
+		switch {
+		case free < leastSpace:
 			d.add(Warn, "space", fmt.Sprintf("%d KiB are free in %s", free>>10, c.Path("")), "make room: the agent keeps its state there")
-		} else {
+		case c.Depot != nil && free+taken(c.Path(depotDir)) < c.Depot.space():
+			d.add(Warn, "depot", fmt.Sprintf("%d MiB are free in %s, and it may take %d", free>>20, c.Path(depotDir), c.Depot.space()>>20),
+				"make room or set depot.space lower; until then it keeps what fits")
+		default:
 			d.add(OK, "space", fmt.Sprintf("%d MiB are free", free>>20), "")
 		}
 	}
 	if info, err := os.Stat(c.Path(KeyFile)); err == nil && info.Mode().Perm()&0o077 != 0 {
 		d.add(Warn, "key", fmt.Sprintf("others may read %s", c.Path(KeyFile)), "chmod 600 "+c.Path(KeyFile))
 	}
-	_, err = atomicfile.Read(c.Path(RootFile), 1<<20)
+	_, err := atomicfile.Read(c.Path(RootFile), 1<<20)
 	d.note("root", err, "", "copy root.json there, or enrol again")
+}
+
+func (d *doctor) slots(c *Config) {
+	paths := c.SlotPaths()
+	_, err := slot.Open(slot.Options{Dir: c.Path(stateDir) + "/slots", Slots: paths})
+	if !d.note("slots", err, "", "set slots.a and slots.b to the two partitions") {
+		return
+	}
+	var sizes []int64
+	for _, name := range []string{"a", "b"} {
+		size, err := capacity(paths[name])
+		d.note("slot "+name, err, fmt.Sprintf("%s, %d MiB", paths[name], size>>20), "run as root, and check the path")
+		sizes = append(sizes, size)
+	}
+	if sizes[0] != sizes[1] && sizes[0] > 0 && sizes[1] > 0 {
+		d.add(Warn, "slots", "they differ in size", "a release must fit into the smaller one")
+	}
+}
+
+// taken returns what the files of a folder take on the disk, in bytes.
+func taken(dir string) (sum int64) {
+	entries, _ := os.ReadDir(dir) // none, ordinarily: it has not run yet
+	for _, e := range entries {
+		var at unix.Stat_t
+		if unix.Stat(filepath.Join(dir, e.Name()), &at) == nil {
+			sum += at.Blocks * 512
+		}
+	}
+	return sum
 }
 
 func capacity(path string) (int64, error) {

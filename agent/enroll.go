@@ -26,6 +26,7 @@ type Enrollment struct {
 	Labels        map[string]string
 	Virtual       bool  // slots and boot loader are files in Dir
 	SlotSize      int64 // bytes of each virtual slot
+	Depot         bool  // it keeps releases for its site and installs nothing, so it has no slots
 	// Interfaces to look for neighbours on; none: all, or the loopback interface for a virtual device.
 	Interfaces []string
 }
@@ -73,7 +74,13 @@ func Enroll(ctx context.Context, e Enrollment) (*Config, error) {
 	if c.Server == "" {
 		c.Server = e.Server
 	}
-	if e.Virtual {
+	switch {
+	case e.Depot:
+		c.Depot, c.Slots, c.Boot = &Depot{}, nil, Boot{}
+		if e.Virtual {
+			c.Mesh.besideVirtual()
+		}
+	case e.Virtual:
 		if err := makeVirtual(e.Dir, e.SlotSize, c); err != nil {
 			return nil, err
 		}
@@ -87,13 +94,18 @@ func Enroll(ctx context.Context, e Enrollment) (*Config, error) {
 	return LoadConfig(filepath.Join(e.Dir, ConfigFile))
 }
 
+// besideVirtual makes virtual devices of one machine neighbours of each other, and nobody else's.
+func (m *Mesh) besideVirtual() {
+	if len(m.Interfaces) == 0 {
+		*m = Mesh{Interfaces: []string{"lo"}, Listen: "127.0.0.1:0"}
+	}
+}
+
 // makeVirtual makes two sparse files for slots and one for the boot loader.
 func makeVirtual(dir string, size int64, c *Config) error {
 	c.Slots = map[string]string{"a": "slot-a", "b": "slot-b"}
 	c.Boot, c.Reboot = Boot{Kind: BootEnvfile, Path: "boot.env"}, []string{"exec"}
-	if len(c.Mesh.Interfaces) == 0 { // virtual devices of one machine are neighbours, and nobody else's
-		c.Mesh = Mesh{Interfaces: []string{"lo"}, Listen: "127.0.0.1:0"}
-	}
+	c.Mesh.besideVirtual()
 	for _, name := range c.Slots {
 		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {

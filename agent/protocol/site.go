@@ -16,6 +16,7 @@ type Mesh struct {
 	Share     bool     `json:"share"`               // the server may introduce it to its neighbours
 	Link      Link     `json:"link,omitempty"`      // that it has to them
 	Site      string   `json:"site,omitempty"`      // that its configuration names
+	Depot     *Depot   `json:"depot,omitempty"`     // nil: it is an ordinary device
 }
 
 // Link is the kind of a device's connection.
@@ -181,5 +182,5 @@ func (r *Report) boundSite() error {
 	if !m.Link.Valid() { // of a newer agent, perhaps
 		m.Link = ""
 	}
-	return nil
+	return m.Depot.bound()
 }

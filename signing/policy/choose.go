@@ -1,5 +1,7 @@
 package policy
 
+import "slices"
+
 // Desired picks the policy that a device follows: its own before its groups'; among groups the highest priority, then
 // the latest issued, then the first by name. A policy with action None has no wish and steps aside. The membership must
 // name the group. Desired returns nil when nobody wishes anything.
@@ -7,16 +9,30 @@ package policy
 // Signatures, sequence numbers and expiry are the caller's to check before (signing/trust does); whether the device is
 // in the cohort is asked after, with [Cohort.Includes].
 func Desired(device string, m *Membership, policies []*Policy) *Policy {
-	var best *Policy
+	if all := Applying(device, m, policies); len(all) > 0 {
+		return all[0]
+	}
+	return nil
+}
+
+// Applying returns all policies that are for a device or one of its groups, but for those that say nothing, the one to
+// follow first. Cohorts are not looked at.
+func Applying(device string, m *Membership, policies []*Policy) (all []*Policy) {
 	for _, p := range policies {
-		if p.Action == None || !addresses(p.Audience, device, m) {
-			continue
-		}
-		if best == nil || outranks(p, best) {
-			best = p
+		if p.Action != None && addresses(p.Audience, device, m) {
+			all = append(all, p)
 		}
 	}
-	return best
+	slices.SortStableFunc(all, func(p, q *Policy) int {
+		switch {
+		case outranks(p, q):
+			return -1
+		case outranks(q, p):
+			return 1
+		}
+		return 0
+	})
+	return all
 }
 
 func addresses(a Audience, device string, m *Membership) bool {

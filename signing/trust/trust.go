@@ -167,15 +167,26 @@ var errUnchanged = errors.New("unchanged")
 // Desired returns the policy to follow now, or nil. It opens what was accepted with the keys that are trusted now, so a
 // revoked key's policies vanish with the Refresh that learns of it; expired ones count no more.
 func (t *Trust) Desired() *policy.Policy {
+	member, policies := t.inForce()
+	return policy.Desired(t.o.Device, member, policies)
+}
+
+// Applying returns all policies that are for this device or one of its groups now, the desired one first: what a depot
+// keeps for those beside it, whichever cohort has begun.
+func (t *Trust) Applying() []*policy.Policy {
+	member, policies := t.inForce()
+	return policy.Applying(t.o.Device, member, policies)
+}
+
+// inForce opens what was accepted and has not ended.
+func (t *Trust) inForce() (member *policy.Membership, policies []*policy.Policy) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	keys, err := policy.ParseKeys(t.rec.PolicyKeys)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	now := t.now()
-	var member *policy.Membership
-	var policies []*policy.Policy
 	for _, e := range t.rec.Envelopes {
 		document, err := policy.Open(e, keys)
 		if err != nil {
@@ -192,7 +203,7 @@ func (t *Trust) Desired() *policy.Policy {
 			}
 		}
 	}
-	return policy.Desired(t.o.Device, member, policies)
+	return member, policies
 }
 
 // Groups returns the groups that the accepted membership names: the topics to listen to.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -53,6 +54,7 @@ func enroll(ctx context.Context, args []string, out, words io.Writer) error {
 		e.Interfaces = append(e.Interfaces, s)
 		return nil
 	})
+	f.BoolVar(&e.Depot, "depot", false, "an always-on box that keeps releases for its site and installs nothing")
 	size := f.Int64("slot-size", 256, "`MiB` of each slot of a virtual device")
 	if err := parse(f, args, words); err != nil {
 		return err
@@ -64,11 +66,14 @@ func enroll(ctx context.Context, args []string, out, words io.Writer) error {
 		}
 	}
 	if e.Hardware == "" {
-		if !e.Virtual {
+		if !e.Virtual && !e.Depot {
 			fmt.Fprintln(words, "waxwing-agent enroll: --hardware is missing; releases name the hardware that they fit")
 			return errUsage
 		}
 		e.Hardware = "virtual"
+		if e.Depot { // no release names it, so no rollout waits for it
+			e.Hardware = "depot"
+		}
 	}
 	e.SlotSize = *size << 20
 	if e.SlotSize <= 0 || e.SlotSize > 64<<30 {
@@ -88,7 +93,7 @@ func enroll(ctx context.Context, args []string, out, words io.Writer) error {
 	}
 	fmt.Fprintln(out, c.Device)
 	fmt.Fprintf(words, "enrolled; now: waxwing-agent run --config %s\n", filepath.Join(e.Dir, agent.ConfigFile))
-	if !e.Virtual {
+	if !e.Virtual && !e.Depot {
 		fmt.Fprintln(words, "check slots and boot in the configuration first: waxwing-agent doctor --config", filepath.Join(e.Dir, agent.ConfigFile))
 	}
 	return nil
@@ -99,12 +104,23 @@ func run(ctx context.Context, args []string, words io.Writer) error {
 	path := configFlag(f)
 	level := slog.LevelInfo
 	f.TextVar(&level, "log-level", level, "debug, info, warn or error")
+	depot := f.Bool("depot", false, "nothing is installed: keep the releases of this device's groups, and serve its site;\n"+
+		"the same as \"depot\": true in the configuration")
 	if err := parse(f, args, words); err != nil {
 		return err
 	}
 	c, err := agent.LoadConfig(*path)
 	if err != nil {
 		return err
+	}
+	if *depot && c.Depot == nil {
+		c.Depot = &agent.Depot{}
+		if c.Mesh.Off {
+			return errors.New("mesh.off is set; a depot without neighbours is of no use")
+		}
+	}
+	if c.Depot != nil && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(depotMemory)
 	}
 	id, err := agent.LoadIdentity(c.Path(""))
 	if err != nil {
@@ -172,8 +188,14 @@ func status(args []string, out, words io.Writer) error {
 	if r.Running.Version != "" {
 		release = r.Running.Product + " " + r.Running.Version
 	}
-	fmt.Fprintf(w, "device\t%s\nagent\t%s\nbroker\t%s\nslot\t%s, %s\nneighbours\t%d\n",
-		r.Device, agentState, map[bool]string{true: "connected", false: "not connected"}[s.Broker && s.Running], r.Running.Slot, release, r.Neighbors)
+	fmt.Fprintf(w, "device\t%s\nagent\t%s\nbroker\t%s\n",
+		r.Device, agentState, map[bool]string{true: "connected", false: "not connected"}[s.Broker && s.Running])
+	if r.Mesh != nil && r.Mesh.Depot != nil {
+		keeps(w, r.Mesh.Depot)
+	} else {
+		fmt.Fprintf(w, "slot\t%s, %s\n", r.Running.Slot, release)
+	}
+	fmt.Fprintf(w, "neighbours\t%d\n", r.Neighbors)
 	if len(r.Isolated) > 0 {
 		fmt.Fprintf(w, "isolated\tfrom %s, whose bytes came from the server; do devices reach each other here?\n", strings.Join(r.Isolated, ", "))
 	}

@@ -1,7 +1,7 @@
 // Command waxwing-agent runs on a device. See package agent for its configuration.
 //
 //	waxwing-agent enroll --server URL --token T --data DIR     gets an identity and writes DIR/agent.json
-//	waxwing-agent run --config FILE                            does the device's work
+//	waxwing-agent run --config FILE [--depot]                  does the device's work, or keeps releases for its site
 //	waxwing-agent status [--config FILE] [-o json]             what it does now
 //	waxwing-agent doctor [--config FILE] [-o json]             what is wrong, and what to do
 //
@@ -33,7 +33,8 @@ const (
 const usage = `waxwing-agent: updates this device.
 
   waxwing-agent enroll --server URL --token T --data DIR   become a device of a fleet; see enroll --help
-  waxwing-agent run --config FILE                          run the device
+  waxwing-agent run --config FILE [--depot]                run the device; as a depot it installs nothing, keeps the
+                                                           releases of its groups and serves them to its site
   waxwing-agent status [--config FILE] [-o json]           what it does now
   waxwing-agent doctor [--config FILE] [-o json]           examine it; each line says what to do
   waxwing-agent --version
@@ -50,6 +51,8 @@ The configuration is FILE, else $WAXWING_AGENT_CONFIG, else ` + defaultConfig + 
                               all must pass before a new release stays; none: the server must be reached
   mesh                        {"interfaces": ["eth0"], "listen": ":0", "off": false}: neighbours on the LAN;
                               "unlisted": true: unknown to the server; "link": "wired", "wifi", "cellular" or "battery"
+  depot                       true, or {"space": MiB}: always run as a depot; space is 8192 if not said. Slots, boot, reboot
+                              and probes are not needed then. Enrol it with --depot, so that no rollout waits for it
   site                        name of the site that shares an uplink (the devices behind one public address)
   poll_seconds                how often to ask by HTTPS while the broker is silent (300)
   keepalive_seconds           of the broker's connection (300)
