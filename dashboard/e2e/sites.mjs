@@ -53,9 +53,11 @@ async function none(page) {
 async function list(page) {
   step("sites");
   const row = page.getByRole("row").filter({ hasText: harbour });
-  await row.getByText(/over the uplink for 23 devices; .* from neighbours/).waitFor(long);
+  const told = row.locator("td.site-moved").getByText(/over the uplink for 23 devices; .* from neighbours/);
+  await told.waitFor(long);
   await row.getByText("× less").waitFor();
-  await page.getByRole("row").filter({ hasText: "127.0.0.1" }).getByText("Nothing measured yet.").waitFor();
+  const quiet = page.getByRole("row").filter({ hasText: "127.0.0.1" }).locator("td.site-moved");
+  await quiet.getByText("Nothing measured yet.").waitFor();
   await page.getByText("hall-9").waitFor();
 }
 

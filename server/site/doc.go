@@ -40,7 +40,7 @@
 //
 // [Sites.View] compares the uplink with what the devices would have fetched had each fetched alone ([Update].Alone). A
 // device alone takes whole chunks where there are no patches, which is what it took from server and neighbours together;
-// where there are patches from its base it takes no more than they are. Each doubt is decided for the lower number.
+// where there are patches from its base it takes no more than they and some metadata. Each doubt is decided for the lower number.
 //
 // # What can go wrong
 //

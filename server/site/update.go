@@ -54,7 +54,7 @@ func (s *Sites) baseOf(v *fleet.View) (version string, ok bool) {
 }
 
 // alone returns what a device would have fetched so far without neighbours. These give plain chunks where the server gives
-// patches, so what it took is no measure where there are patches from its base: it would have taken no more than they are.
+// patches, so what it took is no measure where there are patches from its base: it would have taken no more than they and some metadata.
 // When its base is not known any longer, the smallest patches stand in, and at least what it took from the server counts.
 func alone(b protocol.Bytes, patches int64, patched, sure bool) int64 {
 	taken := b.Origin + b.Peers
@@ -67,6 +67,9 @@ func alone(b protocol.Bytes, patches int64, patched, sure bool) int64 {
 	return max(b.Origin, min(taken, patches))
 }
 
+// metadata is what each device fetches itself beside patches, at least: what proves a release genuine and fresh, in bytes.
+const metadata = 8 << 10
+
 // price is alone for the last update of a device. A lock is held.
 func (s *Sites) price(v *fleet.View, of Releases) int64 {
 	u := v.State.Report.Update
@@ -75,7 +78,7 @@ func (s *Sites) price(v *fleet.View, of Releases) int64 {
 		return alone(u.Bytes, 0, false, true)
 	}
 	patches, patched := of.Patches(u.Product, u.Version, from)
-	return alone(u.Bytes, patches, patched, sure)
+	return alone(u.Bytes, patches+metadata, patched, sure)
 }
 
 // updates gathers by release.

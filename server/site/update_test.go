@@ -62,7 +62,7 @@ func (w *town) seen(g *gathering, id string, of Releases, change func(*fleet.Vie
 }
 
 func TestUpdatesOfASite(t *testing.T) {
-	of := shelf{"2 from 1": 40, "2 from ": 30, "made 1": 1, "made 2": 2, "made 3": 3}
+	of := shelf{"2 from 1": 40 - metadata, "2 from ": 30 - metadata, "made 1": 1, "made 2": 2, "made 3": 3}
 	w := newTown(t)
 	first := &gathering{by: updates{}}
 	w.seen(first, "a", of, updating("2", "1", protocol.Downloading, 20, 100))

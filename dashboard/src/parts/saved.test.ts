@@ -30,7 +30,7 @@ test("a verdict never promises more than was measured", () => {
     return `${head} ${tail}`;
   };
   expect(of(20, 10, 190, 200)).toMatch(/^20× less over the uplink/);
-  expect(of(0, 0, 0, 0)).toMatch(/^– Nothing measured yet/);
+  expect(of(0, 0, 0, 0)).toMatch(/^ Nothing measured yet/);
   expect(of(2, 30, 0, 20)).toMatch(/^0 B saved: 10 B more crossed/);
   expect(of(1, 30, 0, 30)).toMatch(/one device has fetched/);
   expect(of(2, 100, 1, 101)).toMatch(/^1 B saved so far: each device/);

@@ -34,7 +34,7 @@ export function moved(c: Carried): string {
 export function verdict(c: Carried): { head: string; tail: string } {
   const f = factor(c);
   if (c.devices === 0)
-    return { head: "–", tail: "Nothing measured yet: no device here has fetched an update." };
+    return { head: "", tail: "Nothing measured yet: no device here has fetched an update." };
   if (f !== undefined && f >= 1.05)
     return { head: times(f), tail: `less over the uplink than had each device fetched alone` };
   if (c.saved < 0)

@@ -1,7 +1,6 @@
 import { Link } from "@tanstack/react-router";
 import type { Schemas } from "../../api/client";
 import { Concern } from "../../parts/Concern";
-import { many } from "../../parts/format";
 import { LinkMark } from "../../parts/LinkMark";
 import { Neighbor, Neighbors } from "../../parts/Neighbor";
 import { deed, nextStep, often } from "../../parts/offence";
@@ -57,8 +56,7 @@ export function AtSite({ of }: { of: Schemas["Device"] }) {
         {said.length > 0 && (
           <div>
             <h3 className="sub">
-              It says of {many(new Set(said.map((o) => o.neighbor)).size, "neighbour")}{" "}
-              <span className="faint">which is no proof</span>
+              What it says of neighbours <span className="faint">accusations of the last day, no proof</span>
             </h3>
             <ul className="accusations">
               {said.map((o) => (

@@ -18,9 +18,9 @@ export function Picture({ of }: { of: Site }) {
       title={first ? `${first.product} ${first.version} at this site` : "The last updates at this site"}
       aside={first && <Standing of={first} />}
     >
-      <div className="picture">
+      <div className={now.devices > 0 ? "picture" : "picture-none"}>
         <p className="verdict">
-          <b className="stat">{words.head}</b> <span className="soft">{words.tail}</span>
+          {words.head && <b className="stat">{words.head}</b>} <span className="soft">{words.tail}</span>
         </p>
         {now.devices > 0 && <Flows of={now} live={Boolean(first && first.moving > 0)} />}
       </div>
@@ -101,10 +101,10 @@ function Reckoning({ of }: { of: Carried }) {
       </summary>
       <p className="soft">
         A device alone would have fetched what it took from server and neighbours together. Where the server
-        has patches from what it ran before, it would have fetched no more than those: neighbours may give
-        whole chunks instead, which are larger, so bytes between neighbours can exceed what they saved. What
-        the server no longer knows is counted low. A restart of the server forgets from which version a
-        finished device came; the smallest patches stand in then.
+        has patches from what it ran before, it would have fetched no more than those and 8 KiB of metadata:
+        neighbours may give whole chunks instead, which are larger, so bytes between neighbours can exceed
+        what they saved. What the server no longer knows is counted low. A restart of the server forgets from
+        which version a finished device came; the smallest patches stand in then.
       </p>
     </details>
   );

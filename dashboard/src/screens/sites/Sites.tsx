@@ -65,7 +65,7 @@ function Table({ items, old }: { items: Schemas["Site"][]; old: boolean }) {
             <th scope="col" className="right wide">
               Isolated
             </th>
-            <th scope="col" className="site-moved">
+            <th scope="col" className="site-moved wide">
               Last updates
             </th>
             <th scope="col" className="right">
@@ -81,6 +81,9 @@ function Table({ items, old }: { items: Schemas["Site"][]; old: boolean }) {
                   {s.name}
                 </Link>
                 <Moving of={s} />
+                <div className="narrow">
+                  <Moved of={s} most={most} />
+                </div>
               </td>
               <td className="right nowrap">
                 <Link to="/sites/$id" params={{ id: s.id }} search={{ show: "online" }}>
@@ -93,11 +96,8 @@ function Table({ items, old }: { items: Schemas["Site"][]; old: boolean }) {
               <td className="right wide">
                 <Count of={s} show="isolated" n={s.isolated} />
               </td>
-              <td className="site-moved">
-                {s.measured > 0 && s.bytes.origin + s.bytes.peers > 0 && (
-                  <SourceBar of={s.bytes} most={most} label={`Moved at ${s.name}`} reused={false} />
-                )}
-                <span className="faint">{moved(carriedBy(s))}</span>
+              <td className="site-moved wide">
+                <Moved of={s} most={most} />
               </td>
               <td className="right nowrap">
                 <Saved of={s} />
@@ -107,6 +107,18 @@ function Table({ items, old }: { items: Schemas["Site"][]; old: boolean }) {
         </tbody>
       </table>
     </div>
+  );
+}
+
+/** What a site carried: a bar of one scale, and a sentence. */
+function Moved({ of, most }: { of: Schemas["Site"]; most: number }) {
+  return (
+    <>
+      {of.measured > 0 && of.bytes.origin + of.bytes.peers > 0 && (
+        <SourceBar of={of.bytes} most={most} label={`Moved at ${of.name}`} reused={false} />
+      )}
+      <span className="faint">{moved(carriedBy(of))}</span>
+    </>
   );
 }
 
