@@ -262,7 +262,7 @@ func (k *keeper) share(manifest firmware.Digest) {
 			c.held = held
 		}
 	}
-	k.open[manifest] = &kept{content: c, stop: a.neighbors.Share(Swarm{ID: indexOf(index), Index: index, Have: c.seed})}
+	k.open[manifest] = &kept{content: c, stop: a.neighbors.Share(indexOf(index), index, c.seed)}
 }
 
 func (k *keeper) unshare(manifest firmware.Digest) {

@@ -25,8 +25,7 @@ type shelf struct {
 	all map[firmware.Digest]firmware.Source
 }
 
-func (s *shelf) Share(w Swarm) func() {
-	id, source := w.ID, w.Have
+func (s *shelf) Share(id firmware.Digest, _ *firmware.Index, source firmware.Source) func() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.all == nil {
