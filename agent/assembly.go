@@ -97,7 +97,7 @@ func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place inst
 			}
 		},
 	})
-	swarm := Swarm{ID: indexOf(p.index), Index: p.index, Have: job, Origin: leased{from}, Groups: from.Groups()}
+	swarm := a.swarm(p, job, from)
 	stats, err := job.Run(ctx, func(ctx context.Context, missing []firmware.Chunk, deliver assemble.Deliver) error {
 		if len(missing) == 0 {
 			return nil
@@ -134,7 +134,7 @@ func (a *Agent) share(slot string) *content {
 		return nil
 	}
 	c := &content{held: held, payload: payload, index: index, seed: firmware.NewSeed(index, payload)}
-	stop := a.neighbors.Share(indexOf(index), index, c.seed)
+	stop := a.neighbors.Share(a.kept(held.Payload, Swarm{ID: indexOf(index), Index: index, Have: c.seed}))
 	a.unshare(slot)
 	a.sharing.Lock()
 	defer a.sharing.Unlock()

@@ -228,7 +228,7 @@ func (k *keeper) get(ctx context.Context, manifest firmware.Digest, p *plan, roo
 	job := assemble.New(assemble.Options{
 		Index: p.index, Digest: p.component.SHA256, Target: blamed{place}, Seeds: seeds, Workers: assembleWorkers,
 	})
-	swarm := Swarm{ID: indexOf(p.index), Index: p.index, Have: job, Origin: leased{from}, Groups: from.Groups()}
+	swarm := a.swarm(p, job, from)
 	if _, err := job.Run(ctx, func(ctx context.Context, missing []firmware.Chunk, deliver assemble.Deliver) error {
 		if len(missing) == 0 {
 			return nil
@@ -262,7 +262,7 @@ func (k *keeper) share(manifest firmware.Digest) {
 			c.held = held
 		}
 	}
-	k.open[manifest] = &kept{content: c, stop: a.neighbors.Share(indexOf(index), index, c.seed)}
+	k.open[manifest] = &kept{content: c, stop: a.neighbors.Share(a.kept(c.held.Payload, Swarm{ID: indexOf(index), Index: index, Have: c.seed}))}
 }
 
 func (k *keeper) unshare(manifest firmware.Digest) {

@@ -25,7 +25,8 @@ type shelf struct {
 	all map[firmware.Digest]firmware.Source
 }
 
-func (s *shelf) Share(id firmware.Digest, _ *firmware.Index, source firmware.Source) func() {
+func (s *shelf) Share(w Swarm) func() {
+	id, source := w.ID, w.Have
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.all == nil {

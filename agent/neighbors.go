@@ -12,8 +12,8 @@ import (
 type Neighbors interface {
 	// Run serves and finds neighbours until ctx ends.
 	Run(ctx context.Context) error
-	// Share offers the chunks of an index, named by the digest of its encoded form, until stop is called.
-	Share(swarm firmware.Digest, index *firmware.Index, src firmware.Source) (stop func())
+	// Share offers what this device has of a swarm until stop is called. It needs no origin.
+	Share(s Swarm) (stop func())
 	// Fetch gets chunks and hands each over, and returns how many bytes neighbours gave on the wire.
 	Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver func(plain []byte, id firmware.ChunkID) error) (peers int64, err error)
 	// Object gets small content by its digest from neighbours alone; at most limit bytes, verified.
@@ -71,11 +71,22 @@ func (r repository) Fetch(ctx context.Context, path string, limit int64) ([]byte
 
 // Swarm is one index, what this device has of it, which neighbours may take, and where the rest comes from.
 type Swarm struct {
-	ID     firmware.Digest
+	ID     firmware.Digest // of the index as it is encoded
 	Index  *firmware.Index
 	Have   firmware.Source
 	Origin Origin
 	Groups [][]int // numbers of distinct chunks that the origin gives together
+	// Patches are those groups as they came, for neighbours with the same base; nil: there are none.
+	Patches Patches
+	// Patched takes a group from a neighbour and delivers a batch of its chunks; nil: none is taken. See remote.Patched.
+	Patched func(ctx context.Context, group int, batch []firmware.Chunk, deliver func(plain []byte, id firmware.ChunkID) error,
+		get func(ctx context.Context, size int64) ([]byte, error)) error
+}
+
+// Patches are what remote.Kept keeps.
+type Patches interface {
+	Held() []int
+	Patch(group int) ([]byte, error)
 }
 
 // Origin hands over verified chunks and returns how many bytes crossed the line for them. A batch is any chunks, or some of
@@ -94,7 +105,7 @@ func Alone() Neighbors { return alone{} }
 func (alone) Run(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 
 // Share implements Neighbors.
-func (alone) Share(firmware.Digest, *firmware.Index, firmware.Source) func() { return func() {} }
+func (alone) Share(Swarm) func() { return func() {} }
 
 // Sight implements Neighbors.
 func (alone) Sight() (int, int64) { return 0, 0 }

@@ -3,11 +3,7 @@ package mesh
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +24,12 @@ type Swarm struct {
 	// Groups are chunks that cross the uplink together: their numbers, each its place in Index.Distinct, ascending. What is
 	// in no group crosses by itself.
 	Groups [][]int
+	// Patches are those groups as they cross the uplink, which neighbours with the same base may take; nil: there are none.
+	Patches exchange.Patches
+	// Patched takes such a group of a neighbour; nil: this device takes none. It calls get for at most size bytes and delivers
+	// a batch of the group's chunks out of them. The error matches firmware.ErrCorrupt when they do not yield them.
+	Patched func(ctx context.Context, group int, batch []firmware.Chunk, deliver Deliver,
+		get func(ctx context.Context, size int64) ([]byte, error)) error
 }
 
 // Deliver takes a chunk. An error that matches firmware.ErrCorrupt blames the giver; any other ends the fetch.
@@ -78,7 +80,7 @@ func (m *Mesh) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, del
 	f.board = exchange.NewBoard(m.o.Device, len(f.chunks), f.core.Pack())
 	f.packs.put(f.core.Pack())
 	f.post()
-	stop := m.server.Trade(s.ID, f.board, s.Have)
+	stop := m.server.Trade(s.ID, f.board, exchange.Goods{Chunks: s.Have, Patches: s.Patches})
 	m.mu.Lock()
 	m.stopLast()
 	m.stopLast = func() {}
@@ -97,6 +99,7 @@ func (m *Mesh) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, del
 		return f.run(ctx)
 	})
 	err := f.work.Wait()
+	f.post() // some may have been on their way to be kept
 	if f.core.Done() && errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -166,6 +169,9 @@ type failedOrigin struct {
 	err    error
 }
 
+// keeps says that there may be a patch to pass on that was not there before.
+type keeps struct{}
+
 func (f *fetch) run(ctx context.Context) error {
 	news := false
 	announce := time.NewTicker(min(max(announceEvery, time.Duration(len(f.m.addresses()))*announceEach), announceMost))
@@ -197,6 +203,8 @@ func (f *fetch) run(ctx context.Context) error {
 				news = f.step(ctx, swarm.Lost{Chunk: c, Held: held}) || news
 			}
 			event = swarm.Lost{Chunk: e.chunks[0], Held: held}
+		case keeps:
+			news, event = true, swarm.Ticked{}
 		case swarm.Got:
 			f.moved, f.failure = time.Now(), nil
 		}
@@ -230,7 +238,9 @@ func (f *fetch) run(ctx context.Context) error {
 // post tells neighbours where this device stands.
 func (f *fetch) post() {
 	f.told, f.toldAt = f.m.o.Received()-f.before, time.Now()
-	f.board.Post(f.core.Have(), f.core.Claims(), f.core.Site(), f.told)
+	f.board.Post(swarm.PeerSeen{
+		Have: f.core.Shows(), Claims: f.core.Claims(), Site: f.core.Site(), Patches: f.s.kept(), Received: f.told,
+	})
 }
 
 // step lets the core take an event and reports whether neighbours should hear of what came of it.
@@ -254,70 +264,13 @@ func (f *fetch) act(ctx context.Context, effect any) (news bool) {
 	case swarm.FromPeer:
 		at := f.at[e.Peer]
 		f.work.Go(func() error { return f.fromPeer(ctx, e.Peer, at, e.Chunk) })
+	case swarm.PatchFromPeer:
+		at := f.at[e.Peer]
+		f.work.Go(func() error { return f.patchFromPeer(ctx, e, at) })
 	case swarm.FromOrigin:
 		f.work.Go(func() error { return f.fromOrigin(ctx, e.Chunks) })
 	}
 	return false
-}
-
-func (f *fetch) fromPeer(ctx context.Context, id string, at netip.AddrPort, n int) error {
-	plain, err := f.m.client.Chunk(ctx, at, f.chunks[n])
-	if err == nil {
-		f.peers.Add(int64(len(plain)))
-		err = f.deliver(plain, f.chunks[n].ID)
-		if err != nil && !errors.Is(err, firmware.ErrCorrupt) {
-			return err
-		}
-	}
-	if err != nil {
-		var late net.Error
-		return f.say(ctx, swarm.Lost{
-			Slow:  errors.As(err, &late) && late.Timeout(),
-			Chunk: n, From: id, Wrong: errors.Is(err, firmware.ErrCorrupt), Absent: errors.Is(err, exchange.ErrNotTrading),
-		})
-	}
-	return f.say(ctx, swarm.Got{Chunk: n})
-}
-
-// fromOrigin asks for chunks in one request. What comes counts at once, whatever becomes of the rest.
-func (f *fetch) fromOrigin(ctx context.Context, numbers []int) error {
-	batch, lack := make([]firmware.Chunk, len(numbers)), make(map[firmware.ChunkID]int, len(numbers))
-	for i, n := range numbers {
-		batch[i] = f.chunks[n]
-		lack[f.chunks[n].ID] = n
-	}
-	var mu sync.Mutex // an origin may deliver from several goroutines
-	var fatal error
-	n, err := f.s.Origin.Fetch(ctx, batch, func(plain []byte, id firmware.ChunkID) error {
-		mu.Lock()
-		n, wanted := lack[id]
-		delete(lack, id)
-		mu.Unlock()
-		if !wanted {
-			return nil
-		}
-		err := f.deliver(plain, id)
-		if err == nil {
-			return f.say(ctx, swarm.Got{Chunk: n})
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		lack[id] = n
-		if !errors.Is(err, firmware.ErrCorrupt) {
-			fatal = err
-		}
-		return err
-	})
-	f.origin.Add(n)
-	mu.Lock()
-	defer mu.Unlock()
-	if fatal != nil || len(lack) == 0 {
-		return fatal
-	}
-	if err == nil {
-		err = fmt.Errorf("%d chunks did not come: %w", len(lack), firmware.ErrNotFound)
-	}
-	return f.say(ctx, failedOrigin{slices.Sorted(maps.Values(lack)), fmt.Errorf("origin: %w", err)})
 }
 
 // hear passes on what a neighbour says of others, and returns what the core is to know: of those in sight that do not speak for

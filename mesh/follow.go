@@ -177,7 +177,11 @@ func (f *fetch) understand(state exchange.State) (e swarm.PeerSeen, words []swar
 		f.packs.put(swarm.Pack{ID: p.ID, Chunks: covers})
 	}
 	f.board.Hear(nil, state.Packs)
-	e.Pack = f.packs.get(state.Pack)
+	if e.Pack = f.packs.get(state.Pack); f.s.Patched != nil && e.Pack.ID == f.core.Pack().ID {
+		if e.Patches, err = swarm.ParseRuns(len(f.s.Groups), state.Patches); err != nil {
+			return e, nil, err
+		}
+	}
 	for _, w := range state.Words {
 		claims, err := swarm.ParseRuns(n, w.Fetching)
 		if err != nil {

@@ -247,11 +247,10 @@ func (m *Mesh) Neighbors() []Neighbor {
 // Served returns how many bytes neighbours have taken from this device since it started.
 func (m *Mesh) Served() int64 { return m.server.Served() }
 
-// Share lets neighbours take the chunks of an index from a source, under the swarm's id (the digest of the encoded
-// index), until stop is called.
-func (m *Mesh) Share(id firmware.Digest, index *firmware.Index, source firmware.Source) (stop func()) {
-	chunks := index.Distinct()
-	board := exchange.NewBoard(m.o.Device, len(chunks), swarm.Pack{})
-	board.Post(held(chunks, source), swarm.Set{}, nil, 0)
-	return m.server.Trade(id, board, source)
+// Share lets neighbours take what a device has of a swarm, until stop is called. It needs no origin.
+func (m *Mesh) Share(s Swarm) (stop func()) {
+	chunks := s.Index.Distinct()
+	board := exchange.NewBoard(m.o.Device, len(chunks), swarm.PackOf(len(chunks), s.Groups))
+	board.Post(swarm.PeerSeen{Have: held(chunks, s.Have), Patches: s.kept()})
+	return m.server.Trade(s.ID, board, exchange.Goods{Chunks: s.Have, Patches: s.Patches})
 }

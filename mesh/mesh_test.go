@@ -113,7 +113,7 @@ func (s *site) fetch(m *mesh.Mesh, groups ...[]int) (mesh.Traffic, slot, error) 
 		err = fmt.Errorf("another payload")
 	}
 	if err == nil {
-		s.t.Cleanup(m.Share(firmware.Sum(s.index.Encode()), s.index, a))
+		s.t.Cleanup(m.Share(mesh.Swarm{ID: firmware.Sum(s.index.Encode()), Index: s.index, Have: a}))
 	}
 	return traffic, target, err
 }
@@ -234,7 +234,7 @@ func (liar) Chunk(_ context.Context, _ firmware.ChunkID) ([]byte, error) {
 func TestLiarIsDropped(t *testing.T) {
 	s := newSite(t)
 	bad := s.device("bad", nil)
-	t.Cleanup(bad.Share(firmware.Sum(s.index.Encode()), s.index, liar{}))
+	t.Cleanup(bad.Share(mesh.Swarm{ID: firmware.Sum(s.index.Encode()), Index: s.index, Have: liar{}}))
 	good := s.device("good", nil)
 	s.see(good, 1)
 	traffic, _, err := s.fetch(good)

@@ -63,7 +63,7 @@ func TestOffences(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, saw := newSite(t), witness{}
 			it := s.device("it", nil)
-			t.Cleanup(it.Share(firmware.Sum(s.index.Encode()), s.index, c.source))
+			t.Cleanup(it.Share(mesh.Swarm{ID: firmware.Sum(s.index.Encode()), Index: s.index, Have: c.source}))
 			us := s.device("us", func(o *mesh.Options) { o.Offended = saw.hear })
 			s.see(us, 1)
 			if _, _, err := s.fetch(us); err != nil {

@@ -6,6 +6,19 @@ import (
 	"github.com/waxwing-ota/waxwing/mesh/swarm"
 )
 
+// kept returns the groups whose patches can be passed on.
+func (s *Swarm) kept() swarm.Set {
+	out := swarm.NewSet(len(s.Groups))
+	if s.Patches != nil {
+		for _, g := range s.Patches.Held() {
+			if g < len(s.Groups) {
+				out.Add(g)
+			}
+		}
+	}
+	return out
+}
+
 // maxPacks is how many packs of others are remembered: one for each release that devices of the site come from.
 const maxPacks = 16
 

@@ -2,16 +2,46 @@ package mesh
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/firmware/remote"
 	"github.com/waxwing-ota/waxwing/mesh/exchange"
 	"github.com/waxwing-ota/waxwing/mesh/swarm"
 )
 
 func listener() *fetch {
-	return &fetch{chunks: make([]firmware.Chunk, 12), board: exchange.NewBoard("a", 12, swarm.Pack{})}
+	groups := [][]int{{1, 2, 3}, {4, 5}}
+	core := swarm.New(swarm.Options{Self: "a", Chunks: 12, Groups: groups})
+	f := &fetch{
+		s: Swarm{Groups: groups, Patched: new(remote.Remote).Patched}, chunks: make([]firmware.Chunk, 12), core: core, board: exchange.NewBoard("a", 12, core.Pack()),
+	}
+	f.packs.put(core.Pack())
+	return f
+}
+
+func TestUnderstandPatches(t *testing.T) {
+	f := listener()
+	mine := f.core.Pack().ID
+	for state, want := range map[string][]int{
+		`{"have":"AAA=","patches":[0,2],"pack":"` + mine + `"}`: {0, 2},
+		`{"have":"AAA=","patches":[0,2]}`:                       nil,
+		`{"have":"AAA=","patches":[0,2],"pack":"other"}`:        nil,
+		`{"have":"AAA=","pack":"` + mine + `"}`:                 nil,
+	} {
+		var s exchange.State
+		if err := json.Unmarshal([]byte(state), &s); err != nil {
+			t.Fatal(err)
+		}
+		if e, _, err := f.understand(s); err != nil || !slices.Equal(e.Patches.Runs(), want) {
+			t.Errorf("%s: %v, %v", state, e.Patches.Runs(), err)
+		}
+	}
+	if _, _, err := f.understand(exchange.State{Have: []byte{0, 0}, Pack: mine, Patches: []int{1, 2}}); err == nil {
+		t.Error("patches of groups that there are not are understood")
+	}
 }
 
 func TestUnderstand(t *testing.T) {
@@ -53,6 +83,7 @@ func TestUnderstand(t *testing.T) {
 func FuzzUnderstand(f *testing.F) {
 	f.Add([]byte(`{"have":"AAA=","pack":"p","packs":[{"id":"p","covers":"AQA="}],"fetching":[1,2],"near":[3,2,1]}`))
 	f.Add([]byte(`{"have":"AAA=","words":[{"device":"b","rev":3,"fetching":[1,2],"pack":"p","received":7}]}`))
+	f.Add([]byte(`{"have":"AAA=","pack":"` + listener().core.Pack().ID + `","patches":[1,1]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var s exchange.State
 		if json.Unmarshal(b, &s) != nil {
@@ -63,7 +94,7 @@ func FuzzUnderstand(f *testing.F) {
 		if err != nil {
 			return
 		}
-		core := swarm.New(swarm.Options{Self: "a", Chunks: 12, Groups: [][]int{{1, 2, 3}}})
+		core := l.core
 		e.Peer = "b"
 		now := time.Unix(1, 0)
 		core.Step(e, now)

@@ -236,8 +236,14 @@ func (r *Remote) decode(ctx context.Context, g *wanted, body []byte, deliver Del
 	}
 	wrong = decoder.Decode(body, r.o.Base.Payload, r.o.Base.Index.Size(), sizes, func(i int, plain []byte) error {
 		id := g.chunks[i].ID
-		if _, want := g.ids[id]; !want {
-			keep = keep && firmware.Sum(plain) == id
+		_, want := g.ids[id]
+		if last := i == len(sizes)-1; keep && (last || !want) {
+			keep = firmware.Sum(plain) == id
+			if keep && last { // before others hear that this device has all of it
+				r.keep(g.number, body)
+			}
+		}
+		if !want {
 			return nil
 		}
 		err := ctx.Err()
@@ -251,6 +257,7 @@ func (r *Remote) decode(ctx context.Context, g *wanted, body []byte, deliver Del
 		if err == nil {
 			delete(g.ids, id)
 		}
+		keep = keep && err == nil
 		if len(g.ids) == 0 && !keep {
 			return errEnough
 		}
@@ -259,12 +266,14 @@ func (r *Remote) decode(ctx context.Context, g *wanted, body []byte, deliver Del
 	if errors.Is(wrong, errEnough) {
 		wrong = nil
 	}
-	if keep && fatal == nil && wrong == nil && len(g.ids) == 0 {
-		if err := r.o.Keep.put(g.number, body); err != nil {
-			r.o.Log.Warn("a patch is not kept", "error", err)
-		}
-	}
 	return wrong, fatal
+}
+
+// keep lets others take a body.
+func (r *Remote) keep(group int, body []byte) {
+	if err := r.o.Keep.put(group, body); err != nil {
+		r.o.Log.Warn("a patch cannot be kept for neighbours; the update goes on", "error", err)
+	}
 }
 
 // badGroups is how many groups may fail before it is asked whether more fail than not: damage in a few places of a base

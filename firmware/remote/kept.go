@@ -35,8 +35,8 @@ func NewKept(file interface {
 	return &Kept{file: file, limit: limit, at: map[int]span{}}
 }
 
-// Groups returns the numbers of the groups that are kept, ascending.
-func (k *Kept) Groups() []int {
+// Held returns the numbers of the groups that are kept, ascending.
+func (k *Kept) Held() []int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Sorted(maps.Keys(k.at))

@@ -50,14 +50,14 @@ func TestPatchesPassedOn(t *testing.T) {
 	w := newWorld(t)
 	a, kept := w.keeper(t, w.options(), 1<<20)
 	w.fetch(t, a, w.changed())
-	if len(kept.Groups()) != len(a.Groups()) {
-		t.Fatalf("%v is kept of %d groups", kept.Groups(), len(a.Groups()))
+	if len(kept.Held()) != len(a.Groups()) {
+		t.Fatalf("%v is kept of %d groups", kept.Held(), len(a.Groups()))
 	}
 	for range 2 {
 		b, next := w.keeper(t, w.options(), 1<<20)
 		line := w.line.Load()
 		var d taken
-		for _, n := range kept.Groups() {
+		for _, n := range kept.Held() {
 			if err := b.Patched(t.Context(), n, w.group(b, n), d.deliver, of(kept, n)); err != nil {
 				t.Fatal(err)
 			}
@@ -103,8 +103,8 @@ func TestWrongPatches(t *testing.T) {
 				}
 				return c.body, c.err
 			})
-			if !errors.Is(err, c.want) || len(d.ids) > c.most || len(kept.Groups()) > 0 {
-				t.Errorf("%v; %d chunks came, %v is kept", err, len(d.ids), kept.Groups())
+			if !errors.Is(err, c.want) || len(d.ids) > c.most || len(kept.Held()) > 0 {
+				t.Errorf("%v; %d chunks came, %v is kept", err, len(d.ids), kept.Held())
 			}
 			w.fetch(t, b, w.group(b, 3)) // its own groups are as good as before
 		})
@@ -113,8 +113,8 @@ func TestWrongPatches(t *testing.T) {
 		b, kept := w.keeper(t, w.options(), 1<<20)
 		var d taken
 		err := b.Patched(t.Context(), 3, w.group(b, 3)[:1], d.deliver, func(context.Context, int64) ([]byte, error) { return bad, nil })
-		if len(d.ids) != 1 || len(kept.Groups()) > 0 {
-			t.Errorf("%v; %d chunks came, %v is kept", err, len(d.ids), kept.Groups())
+		if len(d.ids) != 1 || len(kept.Held()) > 0 {
+			t.Errorf("%v; %d chunks came, %v is kept", err, len(d.ids), kept.Held())
 		}
 	})
 	t.Run("a damaged base", func(t *testing.T) {
@@ -126,15 +126,15 @@ func TestWrongPatches(t *testing.T) {
 			t.Error(err)
 		}
 		w.fetch(t, b, w.changed())
-		if len(kept.Groups()) > 0 {
-			t.Errorf("%v is kept", kept.Groups())
+		if len(kept.Held()) > 0 {
+			t.Errorf("%v is kept", kept.Held())
 		}
 	})
 	t.Run("a taker that fails", func(t *testing.T) {
 		b, kept := w.keeper(t, w.options(), 1<<20)
 		err := b.Patched(t.Context(), 3, w.group(b, 3), func([]byte, firmware.ChunkID) error { return failed }, of(good, 3))
-		if !errors.Is(err, failed) || len(kept.Groups()) > 0 {
-			t.Errorf("%v; %v is kept", err, kept.Groups())
+		if !errors.Is(err, failed) || len(kept.Held()) > 0 {
+			t.Errorf("%v; %v is kept", err, kept.Held())
 		}
 	})
 }
@@ -148,7 +148,7 @@ func TestKeepsSoMuch(t *testing.T) {
 	size := w.pack.Groups[0].Size
 	a, kept := w.keeper(t, w.options(), 2*size+size/2)
 	w.fetch(t, a, w.changed())
-	if n := len(kept.Groups()); n != 2 {
+	if n := len(kept.Held()); n != 2 {
 		t.Errorf("%d groups are kept in the place of two and a half", n)
 	}
 	for n := range a.Groups() {
@@ -166,7 +166,7 @@ func TestKeepsSoMuch(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.fetch(t, b, w.changed())
-	if len(o.Keep.Groups()) > 0 {
+	if len(o.Keep.Held()) > 0 {
 		t.Error("it keeps what it could not write")
 	}
 }

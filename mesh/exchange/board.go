@@ -18,6 +18,7 @@ type State struct {
 	Fetching []int  `json:"fetching,omitempty"` // chunks that it fetches from the origin: swarm.Set.Runs
 	Near     []int  `json:"near,omitempty"`     // what others have, and how far they are: swarm.Near.Runs
 	Pack     string `json:"pack,omitempty"`     // swarm.Pack.ID
+	Patches  []int  `json:"patches,omitempty"`  // groups of the pack that it passes on: swarm.Set.Runs
 	Received int64  `json:"received,omitempty"` // bytes from the origin, so far
 	// Words of other devices, and what packs cover, that are news since the revision that was asked with.
 	Words []Word `json:"words,omitempty"`
@@ -49,14 +50,15 @@ type Board struct {
 	mu      sync.Mutex
 	state   State
 	news    *swarm.News
-	packs   map[string]pack
+	packs   map[string]told
 	changed chan struct{} // closed when state changes
 
 	followers map[string]*follower
 	came      chan string // devices that began to follow; buffered
 }
 
-type pack struct {
+// told is a pack that is passed on.
+type told struct {
 	Pack
 	since uint64 // revision that brought it
 }
@@ -64,26 +66,33 @@ type pack struct {
 // NewBoard returns a board of a device that says "nothing yet" about an index of so many distinct chunks.
 func NewBoard(self string, chunks int, own swarm.Pack) *Board {
 	b := &Board{
-		self: self, state: State{Chunks: chunks, Pack: own.ID}, news: swarm.NewNews(), packs: map[string]pack{},
+		self: self, state: State{Chunks: chunks, Pack: own.ID}, news: swarm.NewNews(), packs: map[string]told{},
 		changed: make(chan struct{}), followers: map[string]*follower{}, came: make(chan string, 16),
 	}
 	// Words of a device count by their revision, also after it has started anew.
 	b.state.Revision = uint64(max(time.Now().UnixMilli(), 0))
 	if own.ID != "" {
-		b.packs[own.ID] = pack{Pack{own.ID, own.Chunks.Bytes()}, b.state.Revision + 1}
+		b.packs[own.ID] = told{Pack{own.ID, own.Chunks.Bytes()}, b.state.Revision + 1}
 	}
-	b.Post(swarm.NewSet(chunks), swarm.Set{}, nil, 0)
+	b.Post(swarm.PeerSeen{Have: swarm.NewSet(chunks)})
 	return b
 }
 
-// Post replaces what the board says of this device.
-func (b *Board) Post(have, claims swarm.Set, near swarm.Near, received int64) {
+// Post replaces what the board says of this device: what others are to see of it. Its id and pack do not change.
+func (b *Board) Post(e swarm.PeerSeen) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.turn()
 	s := &b.state
-	s.Have, s.Fetching, s.Near, s.Received = have.Bytes(), claims.Runs(), near.Runs(), received
-	b.news.Say(swarm.Word{Device: b.self, Revision: s.Revision, Claims: claims.Clone(), Pack: s.Pack, Received: received}, s.Revision, time.Now())
+	s.Have, s.Fetching, s.Near, s.Patches, s.Received = e.Have.Bytes(), e.Claims.Runs(), e.Site.Runs(), e.Patches.Runs(), e.Received
+	b.news.Say(swarm.Word{Device: b.self, Revision: s.Revision, Claims: e.Claims.Clone(), Pack: s.Pack, Received: e.Received}, s.Revision, time.Now())
+}
+
+// pack returns the id of this device's pack.
+func (b *Board) pack() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state.Pack
 }
 
 // turn begins a new revision. The lock is held.
@@ -101,7 +110,7 @@ func (b *Board) Hear(words []swarm.Word, packs []Pack) (news []swarm.Word) {
 	fresh := false
 	for _, p := range packs {
 		if _, known := b.packs[p.ID]; !known && len(b.packs) < maxPacks && len(p.Covers) == len(b.state.Have) {
-			b.packs[p.ID], fresh = pack{p, next}, true
+			b.packs[p.ID], fresh = told{p, next}, true
 		}
 	}
 	for _, w := range words {

@@ -26,7 +26,7 @@ func TestBoard(t *testing.T) {
 	covers := set(20, 1, 2, 3, 19)
 	b := exchange.NewBoard("me", 20, swarm.Pack{ID: "p", Chunks: covers})
 	first := b.Await(t.Context(), 0)
-	b.Post(set(20, 5), set(20, 1, 2, 3, 9), swarm.Near{7: 2, 8: 2}, 77)
+	b.Post(swarm.PeerSeen{Have: set(20, 5), Claims: set(20, 1, 2, 3, 9), Site: swarm.Near{7: 2, 8: 2}, Patches: set(9, 4, 5), Received: 77})
 	if news := b.Hear([]swarm.Word{{Device: "you", Revision: 5, Claims: set(20, 4)}, {Device: "me", Revision: 1 << 60}}, nil); len(news) != 1 {
 		t.Errorf("news %v", news)
 	}
@@ -34,7 +34,7 @@ func TestBoard(t *testing.T) {
 		t.Errorf("old news %v", news)
 	}
 	want := exchange.State{
-		Revision: first.Revision + 3, Chunks: 20, Have: set(20, 5).Bytes(), Fetching: []int{1, 3, 9, 1}, Near: []int{7, 2, 2}, Pack: "p", Received: 77,
+		Revision: first.Revision + 3, Chunks: 20, Have: set(20, 5).Bytes(), Fetching: []int{1, 3, 9, 1}, Near: []int{7, 2, 2}, Pack: "p", Patches: []int{4, 2}, Received: 77,
 		Words: []exchange.Word{
 			{Device: "you", Revision: 5, Fetching: []int{4, 1}},
 			{Device: "me", Revision: first.Revision + 1, Fetching: []int{1, 3, 9, 1}, Pack: "p", Received: 77},
@@ -59,7 +59,7 @@ func TestBoardAwaits(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		now := b.Await(ctx, 0).Revision
-		time.AfterFunc(10*time.Second, func() { b.Post(set(8, 1), swarm.Set{}, nil, 0) })
+		time.AfterFunc(10*time.Second, func() { b.Post(swarm.PeerSeen{Have: set(8, 1)}) })
 		began := time.Now()
 		if s := b.Await(ctx, now); s.Revision != now+1 || time.Since(began) != 10*time.Second {
 			t.Errorf("revision %d after %s", s.Revision, time.Since(began))

@@ -127,6 +127,15 @@ func (c *Client) Chunk(ctx context.Context, at netip.AddrPort, want firmware.Chu
 	return r.body, nil
 }
 
+// Patch returns a group of a pack, of at most size bytes, as the neighbour gives it: only what comes out of it can be
+// verified. The error matches ErrNotTrading when it does not have it.
+func (c *Client) Patch(ctx context.Context, at netip.AddrPort, id firmware.Digest, pack string, group int, size int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*chunkTime(int(size)))
+	defer cancel()
+	r, err := c.get(ctx, c.bytes, at, "swarms/"+id.String()+"/patches/"+pack+"/"+strconv.Itoa(group), size)
+	return r.body, err
+}
+
 // chunkTime is how long a chunk of a size may take.
 func chunkTime(size int) time.Duration {
 	return firstByte + time.Duration(size)*time.Second/leastRate

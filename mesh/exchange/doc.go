@@ -3,6 +3,8 @@
 //	GET /mesh/v1/hello?port=N                204            who are you? (the certificate says) I answer at this port
 //	GET /mesh/v1/swarms/<index digest>?rev=N 200 State      what do you have and claim? Waits while rev is the newest
 //	                           &follow=first 429            or other: I come again and again; there are few such places
+//	GET /mesh/v1/swarms/<index digest>/patches/<pack id>/<group>
+//	                                         200 bytes      a group of patches, for those with the same base
 //	GET /mesh/v1/chunks/<chunk id>           200 bytes      the plain chunk
 //	GET /mesh/v1/objects/<digest>            200 bytes      small content: an index, a manifest
 //	                                         503            not yet; Waxwing-Interest says whether it is seeking or fetching it

@@ -29,8 +29,22 @@ type Server struct {
 }
 
 type trade struct {
-	board  *Board
-	source firmware.Source
+	board *Board
+	goods Goods
+}
+
+// Goods are what neighbours take.
+type Goods struct {
+	Chunks  firmware.Source
+	Patches Patches // of the board's pack; nil: none
+}
+
+// Patches are groups of a pack as they crossed the uplink.
+type Patches interface {
+	// Held returns the numbers of those that are here, ascending.
+	Held() []int
+	// Patch returns one of them. The error matches firmware.ErrNotFound when it is not kept.
+	Patch(group int) ([]byte, error)
 }
 
 // Options configure NewServer.
@@ -47,11 +61,11 @@ func NewServer(o Options) *Server {
 	return &Server{o: o, trades: map[firmware.Digest]trade{}, interests: map[firmware.Digest]interest{}}
 }
 
-// Trade lets neighbours see a board and take chunks from a source, until stop is called or the same swarm is traded anew.
-func (s *Server) Trade(id firmware.Digest, board *Board, source firmware.Source) (stop func()) {
+// Trade lets neighbours see a board and take goods, until stop is called or the same swarm is traded anew.
+func (s *Server) Trade(id firmware.Digest, board *Board, goods Goods) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.trades[id] = trade{board, source}
+	s.trades[id] = trade{board, goods}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -69,6 +83,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /mesh/v1/hello", s.hello)
 	mux.HandleFunc("GET /mesh/v1/swarms/{id}", s.swarm)
+	mux.HandleFunc("GET /mesh/v1/swarms/{id}/patches/{pack}/{group}", s.patch)
 	mux.HandleFunc("GET /mesh/v1/chunks/{id}", s.chunk)
 	mux.HandleFunc("GET /mesh/v1/objects/{id}", s.object)
 	server := &http.Server{
@@ -98,12 +113,18 @@ func (s *Server) hello(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (s *Server) swarm(w http.ResponseWriter, r *http.Request) {
+// trade returns the swarm that is asked about.
+func (s *Server) trade(r *http.Request) (trade, bool) {
 	id, err := firmware.ParseDigest(r.PathValue("id"))
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	t, ok := s.trades[id]
-	s.mu.Unlock()
-	if err != nil || !ok {
+	return t, ok && err == nil
+}
+
+func (s *Server) swarm(w http.ResponseWriter, r *http.Request) {
+	t, ok := s.trade(r)
+	if !ok {
 		http.Error(w, "this device does not trade in that", http.StatusNotFound)
 		return
 	}
@@ -120,6 +141,18 @@ func (s *Server) swarm(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(t.board.Await(ctx, revision)) // a neighbour that hung up does not matter
+}
+
+func (s *Server) patch(w http.ResponseWriter, r *http.Request) {
+	t, ok := s.trade(r)
+	group, err := strconv.Atoi(r.PathValue("group"))
+	if ok && err == nil && t.goods.Patches != nil && t.board.pack() == r.PathValue("pack") {
+		if body, err := t.goods.Patches.Patch(group); err == nil {
+			s.hand(w, body)
+			return
+		}
+	}
+	http.Error(w, "this device does not have that patch", http.StatusNotFound)
 }
 
 func (s *Server) chunk(w http.ResponseWriter, r *http.Request) {
@@ -176,7 +209,7 @@ func (s *Server) sources() []firmware.Source {
 	defer s.mu.Unlock()
 	out := make([]firmware.Source, 0, len(s.trades))
 	for _, t := range s.trades {
-		out = append(out, t.source)
+		out = append(out, t.goods.Chunks)
 	}
 	return out
 }

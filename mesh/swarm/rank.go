@@ -6,9 +6,11 @@ import (
 	"time"
 )
 
-// holder returns the least busy neighbour that has the chunk, but for one; none: origin.
-func (s *Swarm) holder(c int, but string) string {
-	return s.least(c, func(id string, p *peer) bool { return p.have.Has(c) && id != but })
+// holder returns the least busy neighbour that has the chunk, but for one; none: origin. One that this device does not
+// follow is spared for a while, as all who asked it once know that it has the chunk: it comes nearer from device to device.
+func (s *Swarm) holder(c int, but string, now time.Time) string {
+	spare := now.Before(s.rumour[c].Add(hedge))
+	return s.least(c, func(id string, p *peer) bool { return p.have.Has(c) && id != but && !(p.heard && spare) })
 }
 
 // least returns the least busy neighbour of some that may give a chunk, others for other chunks; none: origin.

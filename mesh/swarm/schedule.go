@@ -39,13 +39,13 @@ func (s *Swarm) schedule(now time.Time) []any {
 			}
 			if r, busy := s.flying[c]; busy {
 				if r.from != origin && !now.Before(r.late()) {
-					out = append(out, s.take(c, s.holder(c, r.from), now)...)
+					out = append(out, s.take(c, s.holder(c, r.from, now), now)...)
 				}
 				continue
 			}
 			if s.holders[c] > 0 {
 				if s.taking < maxFromPeers {
-					out = append(out, s.take(c, s.holder(c, origin), now)...)
+					out = append(out, s.take(c, s.holder(c, origin, now), now)...)
 				}
 				continue
 			}
@@ -190,7 +190,7 @@ func (s *Swarm) takePatch(u *unit, now time.Time) (out []any, wait bool) {
 	switch {
 	case best == origin:
 		return nil, false
-	case s.peers[best].flying > maxFromPeer-patchLoad || s.taking > maxFromPeers-patchLoad:
+	case s.peers[best].flying >= maxFromPeer || s.taking >= maxFromPeers: // one place is enough, or chunks would always come first
 		return nil, true
 	}
 	s.fly(request{from: best, since: now, load: patchLoad, patch: true}, need...)
@@ -254,6 +254,7 @@ func (s *Swarm) Wake(now time.Time) time.Time {
 		}
 	}
 	for _, t := range s.rumour {
+		sooner(t.Add(hedge))
 		sooner(t.Add(s.hope()))
 	}
 	for _, t := range s.doubted {

@@ -9,7 +9,7 @@
 // that see the same neighbours name the same owner without talking. The owner fetches from the origin; the others wait
 // until somebody they follow has the chunks and take them from there.
 //
-//	one that I follow has it           → take it from the least busy of them
+//	one that I follow has it           → take it from the least busy of them: the patch of its group, if both have the base
 //	the site has it, further away      → wait: it comes nearer, from device to device
 //	I own it, hold-off is over         → claim it, fetch it from the origin
 //	somebody claims or owns it         → wait; when nothing moves, ask it itself; then the next in rank steps in
@@ -104,10 +104,10 @@ type Swarm struct {
 type request struct {
 	from  string // neighbour, or origin
 	since time.Time
-	left  int  // chunks that are on their way still
-	load  int  // chunks that it counts for
-	patch bool // a neighbour's
-	gave  bool // something already
+	left  int   // chunks that are on their way still
+	load  int   // chunks that it counts for
+	patch bool  // a neighbour's
+	came  []int // while others are on their way
 	probe bool
 }
 
@@ -211,6 +211,18 @@ func (s *Swarm) Done() bool { return s.lacking == 0 }
 // Have returns the chunks at hand; the set is not to be changed.
 func (s *Swarm) Have() Set { return s.have }
 
+// Shows returns the chunks that neighbours are to know of: those at hand, but for groups that are still being decoded. Who is
+// told of a part would take it chunk by chunk and not as a patch.
+func (s *Swarm) Shows() Set {
+	out := s.have.Clone()
+	for _, r := range s.flying {
+		for _, c := range r.came {
+			out.Remove(c)
+		}
+	}
+	return out
+}
+
 // Claims returns the chunks that this device fetches from the origin; the set is not to be changed.
 func (s *Swarm) Claims() Set { return s.claimed }
 
@@ -294,8 +306,9 @@ func (s *Swarm) weighs(r *request, load int) {
 }
 
 func (s *Swarm) got(c int, now time.Time) []any {
-	if r := s.land(c); r != nil && r.from == origin {
-		if !r.gave {
+	r := s.land(c)
+	if r != nil && r.from == origin {
+		if len(r.came) == 0 {
 			if d := now.Sub(r.since); r.probe {
 				s.learn(d)
 			} else if s.slow == 0 {
@@ -304,12 +317,14 @@ func (s *Swarm) got(c int, now time.Time) []any {
 				s.slow = (3*s.slow + d) / 4
 			}
 		}
-		r.gave = true
 		s.pause, s.backoff = time.Time{}, 0
 	} else if r != nil {
 		if p := s.peers[r.from]; p != nil && p.strikes < maxStrikes {
 			p.strikes = 0
 		}
+	}
+	if r != nil {
+		r.came = append(r.came, c)
 	}
 	if !s.gain(c) {
 		return nil

@@ -26,12 +26,19 @@ func newMesh(c *agent.Config, id *agent.Identity, from agent.Sources, log *slog.
 // Sight implements agent.Neighbors.
 func (n neighbors) Sight() (int, int64) { return len(n.Neighbors()), n.Served() }
 
+// Share implements agent.Neighbors.
+func (n neighbors) Share(s agent.Swarm) (stop func()) { return n.Mesh.Share(swarm(s)) }
+
 // Fetch implements agent.Neighbors.
 func (n neighbors) Fetch(ctx context.Context, s agent.Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (int64, error) {
-	t, err := n.Mesh.Fetch(ctx, mesh.Swarm{
-		ID: s.ID, Index: s.Index, Have: s.Have, Origin: source{s.Origin}, Groups: s.Groups,
-	}, missing, deliver)
+	t, err := n.Mesh.Fetch(ctx, swarm(s), missing, deliver)
 	return t.Peers, err
+}
+
+func swarm(s agent.Swarm) mesh.Swarm {
+	return mesh.Swarm{
+		ID: s.ID, Index: s.Index, Have: s.Have, Origin: source{s.Origin}, Groups: s.Groups, Patches: s.Patches, Patched: s.Patched,
+	}
 }
 
 // source is an origin as the mesh knows it: what others of the site hold is said in the mesh's words.

@@ -17,7 +17,7 @@ import (
 )
 
 // TestNeighboursShare starts three devices together, which find each other on the loopback interface. Together they ask the
-// server for little more than one copy.
+// server for little more than one copy. Then they upgrade by patches, which they pass on too.
 func TestNeighboursShare(t *testing.T) {
 	cloud := agenttest.NewCloud(t)
 	image := make([]byte, 0, 6<<20)
@@ -55,17 +55,35 @@ func TestNeighboursShare(t *testing.T) {
 	for n := range devices {
 		cloud.Await("a start", func(r protocol.Report) bool { return r.Device == fmt.Sprintf("d-%d", n+1) })
 	}
-	cloud.Wish(cloud.Publish("1.0.0", 1, "qemu-arm64", bytes.Clone(image)), nil)
-	var peers int64
-	for n := range devices {
-		r := cloud.Await("committed", func(r protocol.Report) bool {
-			return r.Device == fmt.Sprintf("d-%d", n+1) && r.Update != nil && r.Update.Phase == protocol.Committed
-		})
-		peers += r.Update.Bytes.Peers
-		t.Logf("%s: %+v", r.Device, r.Update.Bytes)
+	committed := func(version string) (peers int64) {
+		for n := range devices {
+			r := cloud.Await(version, func(r protocol.Report) bool {
+				return r.Device == fmt.Sprintf("d-%d", n+1) && r.Update != nil && r.Update.Version == version && r.Update.Phase == protocol.Committed
+			})
+			peers += r.Update.Bytes.Peers
+			t.Logf("%s: %+v", r.Device, r.Update.Bytes)
+		}
+		return peers
 	}
+	cloud.Wish(cloud.Publish("1.0.0", 1, "qemu-arm64", bytes.Clone(image)), nil)
+	peers := committed("1.0.0")
 	if all, distinct := cloud.Chunks(), cloud.Distinct(); all > 2*distinct || peers == 0 {
 		t.Errorf("%d chunks were asked of the server, there are %d; %d bytes came from neighbours", all, distinct, peers)
+	}
+
+	next := bytes.Clone(image)
+	for at := 100; at < len(next); at += 20 << 10 { // no chunk is as it was
+		copy(next[at:], "anew")
+	}
+	release := cloud.Publish("1.1.0", 2, "qemu-arm64", next)
+	pack := cloud.Pack(image, next)
+	before := cloud.Chunks()
+	cloud.Wish(release, nil)
+	if peers := committed("1.1.0"); peers == 0 || peers > devices*pack.Size {
+		t.Errorf("%d bytes came from neighbours; the patches have %d, the chunks %d", peers, pack.Size, len(next))
+	}
+	if all := cloud.Chunks() - before; all > 10 {
+		t.Errorf("%d chunks were asked of the server for a release that is patches", all)
 	}
 }
 

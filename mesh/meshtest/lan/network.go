@@ -86,9 +86,9 @@ func (l *LAN) takePatch(d, from *Device, e swarm.PatchFromPeer) {
 // send plays bytes, in chunks, from device to device. Ports carry one thing after the other.
 func (l *LAN) send(from, to *Device, chunks float64, then func(ok bool)) {
 	takes := func(d *Device) time.Duration { return time.Duration(float64(l.port(d)) * chunks) }
-	start := max(l.now, from.free[0], to.free[1])
-	from.free[0], to.free[1] = start+takes(from), start+takes(to)
-	l.At(max(from.free[0], to.free[1]), func() {
+	from.free[0] = max(l.now, from.free[0]) + takes(from)
+	to.free[1] = max(from.free[0], to.free[1]+takes(to)) // the switch holds what comes too fast
+	l.At(to.free[1], func() {
 		if from.dead {
 			l.after(l.Timeout, func() { then(false) })
 			return
@@ -206,7 +206,7 @@ func (d *Device) says(to *Device) swarm.PeerSeen {
 		all.Add(c)
 	}
 	e := swarm.PeerSeen{
-		Peer: d.ID, Have: d.swarm.Have().Clone(), Claims: d.swarm.Claims().Clone(), Site: d.swarm.Site(), Pack: d.swarm.Pack(), Patches: d.kept.Clone(), Received: d.received,
+		Peer: d.ID, Have: d.swarm.Shows(), Claims: d.swarm.Claims().Clone(), Site: d.swarm.Site(), Pack: d.swarm.Pack(), Patches: d.kept.Clone(), Received: d.received,
 	}
 	switch d.Nature {
 	case Forger:
