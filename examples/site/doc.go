@@ -16,6 +16,9 @@
 //	connections  that an agent was seen with, in and out, at most
 //	reported     hostile devices that others accuse at the server, and other devices that are accused wrongly
 //
+// In the scenario depot the devices are off until the depot has the release; what is measured begins when they are switched
+// on, and what the depot took before is told apart.
+//
 // The devices' files lie in a folder in memory where there is one (/dev/shm), as twenty devices do not share one disk.
 // The programs end with this process, however it ends, and then the folder is removed by a shell that waits for that.
 package site

@@ -35,6 +35,7 @@ type Figures struct {
 	CPUMean   float64  `json:"cpu_seconds_mean"`
 	TCPMax    int64    `json:"connections_max"`            // of an agent, with neighbours and the server, in and out
 	Busy      float64  `json:"machine_busy"`               // part of its processors; near 1 the machine is what was measured
+	Stocked   int64    `json:"depot_bytes,omitempty"`      // over the uplink before, for the depot
 	Hostile   int      `json:"hostile,omitempty"`          // devices
 	Reported  int      `json:"hostile_reported,omitempty"` // that others accuse at the server
 	Slandered int      `json:"slandered,omitempty"`        // and those whom they accuse wrongly
@@ -71,6 +72,7 @@ func figures(s Scenario, o Options, rate, one int64, runs []*Run) Figures {
 	f.RSSMax = int64(of(func(r *Run) float64 { return largest(r.RSS) }))
 	f.TCPMax = int64(of(func(r *Run) float64 { return largest(r.TCP) }))
 	f.Busy = round(of(func(r *Run) float64 { return r.Busy }))
+	f.Stocked = int64(of(func(r *Run) float64 { return float64(r.Stocked) }))
 	f.Hostile = int(of(func(r *Run) float64 { return float64(r.Hostile) }))
 	f.Reported = int(of(func(r *Run) float64 { return float64(r.Reported) }))
 	f.Slandered = int(of(func(r *Run) float64 { return float64(r.Slandered) }))
@@ -128,6 +130,9 @@ func Print(w io.Writer, one *Run, all []Figures) error {
 		return err
 	}
 	for _, f := range all {
+		if f.Stocked > 0 {
+			fmt.Fprintf(w, "%s, N=%d: before that %.2f MB for the depot, %.3f copies\n", f.Scenario, f.N, float64(f.Stocked)/1e6, float64(f.Stocked)/float64(f.One))
+		}
 		if f.Hostile > 0 || f.Slandered > 0 {
 			fmt.Fprintf(w, "%s, N=%d: of %d hostile devices %d were reported, and %d others wrongly\n", f.Scenario, f.N, f.Hostile, f.Reported, f.Slandered)
 		}

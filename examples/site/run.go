@@ -39,6 +39,7 @@ type Run struct {
 	RSS       []int64 // bytes by device
 	TCP       []int64 // the most connections by device, in and out
 	Busy      float64 // part of the machine's processors
+	Stocked   int64   // bytes over the uplink before, for the depot
 	Hostile   int     // devices that mean harm
 	Reported  int     // of them, that others accuse
 	Slandered int     // other devices that are accused
@@ -58,6 +59,11 @@ func play(ctx context.Context, o Options, s Scenario, n int) (r *Run, err error)
 		err = errors.Join(err, st.close())
 	}()
 	w := &watch{stand: st, inPlace: map[string]bool{}}
+	if s.depot {
+		if err := w.stock(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if w.before, err = st.site.Counters(); err != nil {
 		return nil, err
 	}
@@ -67,8 +73,10 @@ func play(ctx context.Context, o Options, s Scenario, n int) (r *Run, err error)
 	}
 	worked, all := busy()
 	w.began = time.Now()
-	if w.rollout, err = st.cloud.rollOut(ctx, version); err != nil {
-		return nil, err
+	if !s.depot {
+		if w.rollout, err = st.cloud.rollOut(ctx, version); err != nil {
+			return nil, err
+		}
 	}
 	if err := w.run(ctx); err != nil {
 		return nil, err
@@ -95,9 +103,28 @@ type watch struct {
 	inPlace   map[string]bool // devices that have all chunks
 	placed    time.Duration   // when the last of them had
 	committed time.Duration
-	struck    bool // the power has failed
+	struck    bool  // the power has failed
+	stocked   int64 // bytes over the uplink, for the depot alone
 	reported  map[string]client.RolloutDevice
 	accused   map[string]bool // devices of which others say that they did wrong
+}
+
+// stock lets the depot get the release while the devices are off.
+func (w *watch) stock(ctx context.Context) error {
+	before, err := w.site.Counters()
+	if err != nil {
+		return err
+	}
+	if w.rollout, err = w.cloud.rollOut(ctx, version); err != nil {
+		return err
+	}
+	d := w.devices[len(w.devices)-1]
+	if err := await(ctx, "the depot to keep the release", w.patience(), func() (bool, error) { return d.keeps(version) }); err != nil {
+		return err
+	}
+	now, err := w.site.Counters()
+	w.stocked = now.Minus(before).Uplink.In
+	return err
 }
 
 const (
@@ -190,9 +217,9 @@ func (w *watch) ask(ctx context.Context) (left string, err error) {
 
 // intervene does what the scenario does to devices, when it is time.
 func (w *watch) intervene() error {
-	if w.s.spread {
+	if w.s.spread || w.s.depot {
 		for i, d := range w.devices {
-			due := w.o.Spread * time.Duration(i) / time.Duration(max(len(w.devices)-1, 1))
+			due := w.s.pause(w.o) * time.Duration(i) / time.Duration(max(len(w.devices)-1, 1))
 			if d.agent == nil && time.Since(w.began) >= due {
 				if err := d.switchOn(w.o.Bin, w.folder.path); err != nil {
 					return err
@@ -240,7 +267,7 @@ func (w *watch) result() (*Run, error) {
 		return nil, err
 	}
 	used := now.Minus(w.before)
-	r := &Run{Down: used.Uplink.In, Up: used.Uplink.Out, InPlace: w.placed, Committed: w.committed}
+	r := &Run{Stocked: w.stocked, Down: used.Uplink.In, Up: used.Uplink.Out, InPlace: w.placed, Committed: w.committed}
 	if err := w.note(used); err != nil {
 		return nil, err
 	}

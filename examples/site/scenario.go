@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	network "github.com/waxwing-ota/waxwing/mesh/meshtest/site"
 )
@@ -42,7 +43,7 @@ func Scenarios() []Scenario {
 		{Name: "malicious", What: "a tenth is hostile: wrong bytes, claims without deeds, silence, drips", hostile: 0.1, copies: 1.15, late: 2.4},
 		{Name: "no-multicast", What: "the switch carries no multicast", noMulticast: true, copies: 1.03, late: 1.2},
 		{Name: "two-subnets", What: "two LANs behind one uplink", subnets: 2, copies: 1.03, late: 1.2},
-		{Name: "depot", What: "an always-on depot beside the devices", depot: true, copies: 1.03, late: 1.2},
+		{Name: "depot", What: "an always-on depot has the release before the devices are switched on; what they cost then", depot: true, copies: 0.03, late: 1.2},
 		{Name: "isolated", What: "devices reach the router and nobody else: no bar but that all finish", isolated: true},
 		{Name: "off", What: "the mesh off: what it would cost without", off: true},
 		{Name: "bittorrent", What: "aria2 with a web seed (nginx) and local peer discovery", bittorrent: true},
@@ -73,6 +74,14 @@ func Choose(names string) ([]Scenario, error) {
 // network says how the site is built.
 func (s Scenario) network(rate string, nat bool) network.Options {
 	return network.Options{Rate: rate, NAT: nat, NoMulticast: s.noMulticast, Subnets: s.subnets, Isolated: s.isolated}
+}
+
+// pause is how long it takes from the first device that is switched on to the last one.
+func (s Scenario) pause(o Options) time.Duration {
+	if s.spread {
+		return o.Spread
+	}
+	return 0
 }
 
 // some returns which of n devices a part of them is, at least one, evenly spread.

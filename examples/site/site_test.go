@@ -100,6 +100,29 @@ func TestHostileIsReported(t *testing.T) {
 	}
 }
 
+// TestDepot holds that a site with a depot that has the release costs the uplink freshness only.
+func TestDepot(t *testing.T) {
+	root(t)
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer stop()
+	scenarios, err := Choose("depot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Bin: build(t), Dir: t.TempDir(), Rate: "40mbit", Bytes: 4 << 20, Words: t.Output()}
+	if why := scenarios[0].missing(ctx, o); why != "" {
+		t.Fatal(why)
+	}
+	r, err := play(ctx, o, scenarios[0], 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes for the depot, %d for three devices", r.Stocked, r.Down)
+	if r.Devices != 3 || r.Stocked < o.Bytes || r.Stocked > o.Bytes+o.Bytes/5 || r.Down > o.Bytes/33+3*perDevice {
+		t.Errorf("%+v", r)
+	}
+}
+
 func interfaces(t *testing.T) string {
 	t.Helper()
 	all, err := net.Interfaces()

@@ -134,7 +134,7 @@ func (st *stand) admit(ctx context.Context, d *device, token string) error {
 		defer st.mu.Unlock()
 		st.others = append(st.others, p)
 		return nil
-	case st.s.spread:
+	case st.s.spread, st.s.depot && !d.depot:
 		return nil
 	}
 	return d.switchOn(st.o.Bin, st.folder.path)
@@ -144,7 +144,7 @@ func (st *stand) admit(ctx context.Context, d *device, token string) error {
 func (st *stand) settle(ctx context.Context) error {
 	want := 0
 	for _, d := range st.devices {
-		if !d.hostile {
+		if d.agent != nil {
 			want++
 		}
 	}
