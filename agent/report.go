@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"reflect"
 	"sync"
 	"time"
 
@@ -41,12 +42,16 @@ func newReporter(a *Agent) *reporter {
 	return &reporter{agent: a, wake: make(chan struct{}, 1), round: make(chan struct{})}
 }
 
-// note takes the newest state.
+// note takes the newest state. One that says nothing new is not sent: a device that does nothing is looked at every few
+// minutes, and its line may cost money.
 func (r *reporter) note(report protocol.Report, urgent bool) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.noted > 0 && !urgent && reflect.DeepEqual(report, r.newest) {
+		return
+	}
 	r.newest, r.urgent = report, r.urgent || urgent
 	r.noted++
-	r.mu.Unlock()
 	r.kick()
 }
 
