@@ -10,41 +10,30 @@ import (
 )
 
 // prices says what updates cost; it is a site.Releases.
-type prices map[versionKey]price
+type prices map[versionKey]site.Release
 
-type price struct {
-	made    time.Time
-	patches map[string]int64 // base → bytes, of those that are ready
+// Release implements site.Releases.
+func (p prices) Release(product, version string) (site.Release, bool) {
+	r, ok := p[versionKey{product, version}]
+	return r, ok
 }
-
-var _ site.Releases = prices{}
-
-// Patches implements site.Releases.
-func (p prices) Patches(product, version, base string) (bytes int64, ok bool) {
-	of := p[versionKey{product, version}].patches
-	if base != "" {
-		bytes, ok = of[base]
-		return bytes, ok
-	}
-	for _, n := range of {
-		if !ok || n < bytes {
-			bytes, ok = n, true
-		}
-	}
-	return bytes, ok
-}
-
-// Made implements site.Releases.
-func (p prices) Made(product, version string) time.Time { return p[versionKey{product, version}].made }
 
 func priceList(releases []release.Release) prices {
 	all := prices{}
 	for i := range releases {
 		r := &releases[i]
-		one := price{made: r.CreatedAt, patches: map[string]int64{}}
+		one := site.Release{Made: r.CreatedAt, Whole: r.Size.Stored, Plain: r.Size.Distinct, Patches: map[string]int64{}}
+		if one.Plain == 0 { // its zeros and repetitions count then, which makes the rest seem to compress better
+			one.Plain = r.Size.Payload
+		}
+		if r.Manifest != nil {
+			for _, c := range r.Manifest.Components {
+				one.Whole += c.Index.Size
+			}
+		}
 		for _, p := range r.Patches {
 			if p.State == release.PatchesReady {
-				one.patches[p.Base] = p.Bytes
+				one.Patches[p.Base] = p.Bytes
 			}
 		}
 		all[versionKey{r.Product, r.Version}] = one

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -32,6 +33,11 @@ func TestSites(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	image := make([]byte, 200_000) // that does not compress
+	if _, err := rand.Read(image); err != nil {
+		t.Fatal(err)
+	}
+	p.releaseOf("1.1.0", image)
 	secret := []string{"10.99.88.77:4100"}
 	report(p.enrol("d-1", "qemu-arm64", map[string]any{}), &protocol.Mesh{Share: true, Addresses: secret, Link: protocol.LinkWifi}, nil, 100, 10)
 	report(p.enrol("d-2", "qemu-arm64", map[string]any{}), &protocol.Mesh{Share: true}, []string{"d-1"}, 0, 20)

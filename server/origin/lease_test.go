@@ -41,7 +41,7 @@ func newSite(t *testing.T, devices ...string) (*plane, *site.Sites, map[string]*
 		p.Presence(id, true)
 	}
 	fleettest.Eventually(t, "the site is known", func() bool {
-		v := sites.Views(t.Context())
+		v := sites.Views(t.Context(), nil)
 		return len(v) == 1 && v[0].Sharing == len(devices)
 	})
 	return p, sites, clients

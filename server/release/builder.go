@@ -116,6 +116,9 @@ func (r *Releases) build(ctx context.Context, rel Release) (Release, error) {
 		}},
 	}
 	rel.Size = Size{Payload: result.Size, Stored: result.Stored, NewChunks: result.New, Chunks: result.Chunks}
+	for _, chunk := range result.Index.Distinct() {
+		rel.Size.Distinct += int64(chunk.Size)
+	}
 	upload := rel.Upload
 	published, err := r.publishManifest(ctx, rel, m, map[string][]byte{rootfs: encoded}, nil)
 	if err != nil {

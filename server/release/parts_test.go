@@ -64,7 +64,7 @@ func TestReleaseFromParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.State != release.Published || r.Size.Payload != 1<<20 || r.Size.Stored == 0 || r.Size.NewChunks != r.Size.Stored {
+	if r.State != release.Published || r.Size.Payload != 1<<20 || r.Size.Stored == 0 || r.Size.Distinct == 0 || r.Size.Distinct > r.Size.Payload || r.Size.NewChunks != r.Size.Stored {
 		t.Errorf("%+v", r)
 	}
 	again, err := w.Create(t.Context(), q, "t")

@@ -54,6 +54,7 @@ func (r *Releases) checkParts(ctx context.Context, m *firmware.Manifest) (*parts
 				seen[chunk.ID] = true
 				p.size.Chunks++
 				p.size.Stored += int64(len(frame))
+				p.size.Distinct += int64(chunk.Size)
 				if !before[chunk.ID] {
 					p.size.NewChunks += int64(len(frame))
 				}

@@ -114,10 +114,11 @@ type Progress struct {
 
 // Size of a published release, in bytes.
 type Size struct {
-	Payload   int64 `json:"payload"`    // plain
-	Stored    int64 `json:"stored"`     // all of its distinct chunks, compressed
-	NewChunks int64 `json:"new_chunks"` // compressed bytes of chunks that the repository did not hold before
-	Chunks    int   `json:"chunks"`     // distinct
+	Payload   int64 `json:"payload"`            // plain
+	Stored    int64 `json:"stored"`             // all of its distinct chunks, compressed
+	Distinct  int64 `json:"distinct,omitempty"` // the same, plain; 0: not known, of an older server
+	NewChunks int64 `json:"new_chunks"`         // compressed bytes of chunks that the repository did not hold before
+	Chunks    int   `json:"chunks"`             // distinct
 }
 
 // Upload is an image on its way here.

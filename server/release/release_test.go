@@ -178,7 +178,7 @@ func TestReleaseFromUpload(t *testing.T) {
 		t.Fatalf("%s: %s", r.State, r.Error)
 	}
 	c := r.Manifest.Components[0]
-	if c.SHA256 != firmware.Sum(img) || c.Size != int64(len(img)) || r.Counter != 1 || r.Size.NewChunks != r.Size.Stored {
+	if c.SHA256 != firmware.Sum(img) || c.Size != int64(len(img)) || r.Size.Distinct == 0 || r.Size.Distinct > c.Size || r.Counter != 1 || r.Size.NewChunks != r.Size.Stored {
 		t.Errorf("release %+v", r)
 	}
 	// The same bytes again are the same release; the second upload is dropped.

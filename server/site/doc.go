@@ -38,9 +38,10 @@
 //
 // # What neighbours save
 //
-// [Sites.View] compares the uplink with what the devices would have fetched had each fetched alone ([Update].Alone). A
-// device alone takes whole chunks where there are no patches, which is what it took from server and neighbours together;
-// where there are patches from its base it takes no more than they and some metadata. Each doubt is decided for the lower number.
+// [Sites.View] compares the uplink with what the devices would have fetched had each fetched alone ([Update].Alone). The
+// server gives chunks compressed, or patches; neighbours give plain chunks. So what a device had from neighbours counts as
+// compressed as its release is, and all that it had as no more than the patches from its base, or the whole release. Each
+// doubt is decided for the lower number.
 //
 // # What can go wrong
 //

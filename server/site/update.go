@@ -2,6 +2,7 @@ package site
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -9,13 +10,17 @@ import (
 	"github.com/waxwing-ota/waxwing/server/fleet"
 )
 
-// Releases tells of releases what is needed to judge what neighbours saved.
+// Releases tells of releases what is needed to judge what neighbours saved; nil knows none.
 type Releases interface {
-	// Patches returns the bytes of the patches that bring a device from one version of a product to another, and false when
-	// there are none. Without a base it returns the fewest bytes there are from any.
-	Patches(product, version, base string) (bytes int64, ok bool)
-	// Made returns when a release was made; zero: not known.
-	Made(product, version string) time.Time
+	Release(product, version string) (Release, bool)
+}
+
+// Release is what a release costs a device alone, in bytes.
+type Release struct {
+	Made    time.Time
+	Whole   int64            // all of its chunks as the server gives them, and its indexes
+	Plain   int64            // the chunks as neighbours give them
+	Patches map[string]int64 // version that a device runs → the patches from there
 }
 
 // Update is one release that devices of a site have, or take, as their last update.
@@ -25,7 +30,7 @@ type Update struct {
 	Moving           int // that are not done with it
 	Committed        int
 	Bytes            protocol.Bytes
-	// Alone is what the devices would have fetched had each fetched alone, in bytes. It errs to the low side: see alone.
+	// Alone is what the devices would have fetched had each fetched alone, in bytes. It errs to the low side.
 	Alone int64
 }
 
@@ -53,32 +58,44 @@ func (s *Sites) baseOf(v *fleet.View) (version string, ok bool) {
 	return "", false
 }
 
-// alone returns what a device would have fetched so far without neighbours. These give plain chunks where the server gives
-// patches, so what it took is no measure where there are patches from its base: it would have taken no more than they and some metadata.
-// When its base is not known any longer, the smallest patches stand in, and at least what it took from the server counts.
-func alone(b protocol.Bytes, patches int64, patched, sure bool) int64 {
-	taken := b.Origin + b.Peers
-	switch {
-	case !patched:
-		return taken
-	case sure:
-		return min(taken, patches)
-	}
-	return max(b.Origin, min(taken, patches))
-}
-
-// metadata is what each device fetches itself beside patches, at least: what proves a release genuine and fresh, in bytes.
+// metadata is what each device fetches itself beside chunks and patches, at least: what proves a release genuine and fresh.
 const metadata = 8 << 10
+
+// alone returns what a device would have fetched so far without neighbours. These give plain chunks, the server gives them
+// compressed or gives patches; so what they gave counts as much as it is compressed in the mean of the release, and all
+// together no more than the patches from the base of the device, or the whole release, and some metadata. When the base is
+// not known any longer, the smallest patches stand in, and at least what it took from the server counts; of a release that
+// is not known, nothing else does.
+func (r Release) alone(b protocol.Bytes, base string, sure bool) int64 {
+	if r.Whole <= 0 || r.Plain <= 0 {
+		return b.Origin
+	}
+	taken := b.Origin + int64(float64(b.Peers)*min(float64(r.Whole)/float64(r.Plain), 1))
+	taken = min(taken, r.Whole+metadata)
+	if patches, ok := r.Patches[base]; sure && ok {
+		return min(taken, patches+metadata)
+	}
+	if !sure && len(r.Patches) > 0 {
+		return max(b.Origin, min(taken, slices.Min(slices.Collect(maps.Values(r.Patches)))+metadata))
+	}
+	return taken
+}
 
 // price is alone for the last update of a device. A lock is held.
 func (s *Sites) price(v *fleet.View, of Releases) int64 {
 	u := v.State.Report.Update
+	r := known(of, u.Product, u.Version)
 	from, sure := s.baseOf(v)
-	if sure && from == "" { // it ran what it came with, to which there are no patches
-		return alone(u.Bytes, 0, false, true)
+	return r.alone(u.Bytes, from, sure)
+}
+
+// known returns a release; the zero one is not known.
+func known(of Releases, product, version string) Release {
+	if of == nil {
+		return Release{}
 	}
-	patches, patched := of.Patches(u.Product, u.Version, from)
-	return alone(u.Bytes, patches+metadata, patched, sure)
+	r, _ := of.Release(product, version)
+	return r
 }
 
 // updates gathers by release.
@@ -107,7 +124,7 @@ func (all updates) list(of Releases) []Update {
 	made := map[[2]string]time.Time{}
 	for key, u := range all {
 		out = append(out, *u)
-		made[key] = of.Made(u.Product, u.Version)
+		made[key] = known(of, u.Product, u.Version).Made
 	}
 	slices.SortFunc(out, func(a, b Update) int {
 		return cmp.Or(

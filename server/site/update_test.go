@@ -5,42 +5,68 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/waxwing-ota/waxwing/agent/protocol"
 	"github.com/waxwing-ota/waxwing/server/fleet"
 )
 
 func TestAlone(t *testing.T) {
+	// Of a hundred thousand plain bytes compression leaves half.
+	half := Release{Whole: 50_000, Plain: 100_000}
+	patched := Release{Whole: 50_000, Plain: 100_000, Patches: map[string]int64{"1": 1000, "0": 3000}}
 	for _, c := range []struct {
 		name          string
+		release       Release
+		base          string
+		sure          bool
 		origin, peers int64
-		patches       int64
-		patched, sure bool
 		want          int64
 	}{
-		{name: "no patches: what it took, wherever from", origin: 10, peers: 90, want: 100, sure: true},
-		{name: "patches: plain chunks of neighbours are no measure", origin: 10, peers: 900, patches: 40, patched: true, sure: true, want: 40},
-		{name: "patches, on its way", origin: 10, peers: 5, patches: 40, patched: true, sure: true, want: 15},
-		{name: "wasted bytes are not what it needed", origin: 60, patches: 40, patched: true, sure: true, want: 40},
-		{name: "an unknown base: the smallest patches", origin: 10, peers: 900, patches: 40, patched: true, want: 40},
-		{name: "an unknown base, and it took more itself", origin: 60, peers: 900, patches: 40, patched: true, want: 60},
-		{name: "nothing moved", patches: 40, patched: true, sure: true},
+		{name: "chunks of neighbours are plain", release: half, sure: true, origin: 1000, peers: 20_000, want: 11_000},
+		{name: "no more than the whole", release: half, sure: true, origin: 1000, peers: 200_000, want: 50_000 + metadata},
+		{name: "nobody gives more than plain", release: Release{Whole: 9, Plain: 1}, sure: true, origin: 2, peers: 3, want: 5},
+		{name: "no more than the patches", release: patched, base: "1", sure: true, origin: 1000, peers: 90_000, want: 1000 + metadata},
+		{name: "those from its own base", release: patched, base: "0", sure: true, origin: 1000, peers: 90_000, want: 3000 + metadata},
+		{name: "no patches from its base", release: patched, base: "9", sure: true, origin: 1000, peers: 90_000, want: 46_000},
+		{name: "none to what it came with", release: patched, sure: true, origin: 1000, peers: 90_000, want: 46_000},
+		{name: "on its way", release: patched, base: "1", sure: true, origin: 500, peers: 200, want: 600},
+		{name: "wasted bytes are not what it needed", release: patched, base: "1", sure: true, origin: 40_000, want: 1000 + metadata},
+		{name: "an unknown base: the smallest patches", release: patched, origin: 1000, peers: 90_000, want: 1000 + metadata},
+		{name: "an unknown base, and it took more itself", release: patched, origin: 40_000, peers: 90_000, want: 40_000},
+		{name: "an unknown release: what it took itself", sure: true, origin: 1000, peers: 90_000, want: 1000},
+		{name: "nothing moved", release: patched, base: "1", sure: true},
 	} {
-		if got := alone(protocol.Bytes{Origin: c.origin, Peers: c.peers, Reused: 1000}, c.patches, c.patched, c.sure); got != c.want {
+		if got := c.release.alone(protocol.Bytes{Origin: c.origin, Peers: c.peers, Reused: 7}, c.base, c.sure); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
 }
 
-// shelf is releases whose patches are given by "target from base".
-type shelf map[string]int64
-
-func (s shelf) Patches(_, version, base string) (int64, bool) {
-	n, ok := s[version+" from "+base]
-	return n, ok
+// Neighbours never save more than all copies but one, whatever is taken from whom.
+func TestAloneIsBounded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		amount := rapid.Int64Range(0, 1<<40)
+		r := Release{Whole: amount.Draw(t, "whole"), Plain: amount.Draw(t, "plain"), Patches: map[string]int64{"1": amount.Draw(t, "patches")}}
+		b := protocol.Bytes{Origin: amount.Draw(t, "origin"), Peers: amount.Draw(t, "peers")}
+		base, sure := rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "base"), rapid.Bool().Draw(t, "sure")
+		got := r.alone(b, base, sure)
+		if got < 0 || got > b.Origin+b.Peers || got > max(r.Whole+metadata, b.Origin) {
+			t.Fatalf("%d for %+v of %+v", got, b, r)
+		}
+		if patches := r.Patches["1"]; sure && base == "1" && r.Whole > 0 && r.Plain > 0 && got > patches+metadata {
+			t.Fatalf("%d for patches of %d", got, patches)
+		}
+	})
 }
 
-func (s shelf) Made(_, version string) time.Time { return time.Unix(s["made "+version], 0) }
+// shelf is releases by version.
+type shelf map[string]Release
+
+func (s shelf) Release(_, version string) (Release, bool) {
+	r, ok := s[version]
+	return r, ok
+}
 
 // updating is a device on its way from one version to another.
 func updating(target, runs string, phase protocol.Phase, origin, peers int64) func(*fleet.View) {
@@ -62,7 +88,12 @@ func (w *town) seen(g *gathering, id string, of Releases, change func(*fleet.Vie
 }
 
 func TestUpdatesOfASite(t *testing.T) {
-	of := shelf{"2 from 1": 40 - metadata, "2 from ": 30 - metadata, "made 1": 1, "made 2": 2, "made 3": 3}
+	const large = 1 << 20
+	of := shelf{
+		"1": {Made: time.Unix(1, 0), Whole: large, Plain: large},
+		"2": {Made: time.Unix(2, 0), Whole: large, Plain: large, Patches: map[string]int64{"1": 40 - metadata, "0": 30 - metadata}},
+		"3": {Made: time.Unix(3, 0), Whole: large, Plain: large},
+	}
 	w := newTown(t)
 	first := &gathering{by: updates{}}
 	w.seen(first, "a", of, updating("2", "1", protocol.Downloading, 20, 100))

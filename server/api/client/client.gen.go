@@ -463,7 +463,7 @@ type Accusation struct {
 	Neighbor string `json:"neighbor"`
 }
 
-// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base with 8 KiB of metadata, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
+// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from the server, and what neighbours gave as much as it is compressed in the mean of the release, since they give it plain; but no more than the patches from its base, or the whole release, with 8 KiB of metadata. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
 type Alone = int64
 
 // Apart One sentence that says why it does not take part in its site, and what to do; absent when it does.
@@ -971,7 +971,7 @@ type Site struct {
 	// Accusing Devices that say of neighbours what these did to them.
 	Accusing int `json:"accusing"`
 
-	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base with 8 KiB of metadata, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
+	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from the server, and what neighbours gave as much as it is compressed in the mean of the release, since they give it plain; but no more than the patches from its base, or the whole release, with 8 KiB of metadata. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
 	Alone Alone `json:"alone"`
 
 	// Bytes Where the last updates came from, summed over devices.
@@ -1072,7 +1072,7 @@ type SiteShow string
 
 // SiteUpdate defines model for SiteUpdate.
 type SiteUpdate struct {
-	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from server and neighbours, and no more than the patches from its base with 8 KiB of metadata, where there are any. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
+	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from the server, and what neighbours gave as much as it is compressed in the mean of the release, since they give it plain; but no more than the patches from its base, or the whole release, with 8 KiB of metadata. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
 	Alone Alone `json:"alone"`
 
 	// Bytes Where the last updates came from, summed over devices.
