@@ -112,7 +112,7 @@ func deviceView(v *fleet.View, in *placement, now time.Time) Device {
 			Counter: optional(int64(report.Running.Counter)),
 		},
 		Phase: Phase(protocol.Idle), Why: why(v, in, now), Link: linkView(report.Mesh), IsolatedFrom: namesView(report.Isolated),
-		Offences: offencesView(report.Offences),
+		Offences: offencesView(report.Offences), Depot: depotView(report.Mesh),
 	}
 	if d.Labels == nil {
 		d.Labels = map[string]string{}
@@ -149,6 +149,17 @@ func lastSeen(v *fleet.View) time.Time {
 
 func bytesView(b protocol.Bytes) Bytes {
 	return Bytes{Reused: b.Reused, Peers: b.Peers, Origin: b.Origin, Served: &b.Served, Total: &b.Total, Done: &b.Done}
+}
+
+func depotView(m *protocol.Mesh) *Depot {
+	if m == nil || m.Depot == nil {
+		return nil
+	}
+	d := &Depot{Releases: []KeptRelease{}, Bytes: m.Depot.Bytes, Space: m.Depot.Space, Trouble: optional(m.Depot.Trouble)}
+	for _, k := range m.Depot.Releases {
+		d.Releases = append(d.Releases, KeptRelease{Product: k.Product, Version: k.Version})
+	}
+	return d
 }
 
 func offencesView(all []protocol.Offence) *[]Offence {

@@ -547,6 +547,21 @@ type Decision struct {
 	Text string    `json:"text"`
 }
 
+// Depot What a device keeps for its site; absent when it is an ordinary one. A depot installs nothing.
+type Depot struct {
+	// Bytes That all it keeps takes.
+	Bytes int64 `json:"bytes"`
+
+	// Releases That are whole, the newest first; 16 at most.
+	Releases []KeptRelease `json:"releases"`
+
+	// Space That it may take.
+	Space int64 `json:"space"`
+
+	// Trouble A sentence that says why a release that it should keep is not there.
+	Trouble *string `json:"trouble,omitempty"`
+}
+
 // Device defines model for Device.
 type Device struct {
 	Address   *string         `json:"address,omitempty"`
@@ -554,7 +569,10 @@ type Device struct {
 	Agent     *string         `json:"agent,omitempty"`
 
 	// Apart One sentence that says why it does not take part in its site, and what to do; absent when it does.
-	Apart      *Apart    `json:"apart,omitempty"`
+	Apart *Apart `json:"apart,omitempty"`
+
+	// Depot What a device keeps for its site; absent when it is an ordinary one. A depot installs nothing.
+	Depot      *Depot    `json:"depot,omitempty"`
 	EnrolledAt time.Time `json:"enrolled_at"`
 	Groups     []string  `json:"groups"`
 	Hardware   string    `json:"hardware"`
@@ -639,6 +657,12 @@ type Group struct {
 type Health struct {
 	DeadlineSeconds *int      `json:"deadline_seconds,omitempty"`
 	Probes          *[]string `json:"probes,omitempty"`
+}
+
+// KeptRelease defines model for KeptRelease.
+type KeptRelease struct {
+	Product string `json:"product"`
+	Version string `json:"version"`
 }
 
 // Link To its neighbours; absent when not known.
