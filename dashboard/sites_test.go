@@ -56,10 +56,11 @@ func TestSitesInBrowser(t *testing.T) {
 
 // begin settles three sites.
 func (w *town) begin(ctx context.Context) (harbour []*citizen, err error) {
+	err0 := w.publish("1.0.5", "1.1.0")
 	harbour, err1 := w.settle("Oslo harbour", "quay", 24, 23)
 	hall, err2 := w.settle("hall-9", "robot", 500, 460)
 	alone, err3 := w.settle("", "kiosk", 2, 2)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	if err := errors.Join(err0, err1, err2, err3); err != nil {
 		return nil, err
 	}
 	return harbour, errors.Join(

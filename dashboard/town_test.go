@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"testing"
@@ -50,29 +51,94 @@ func newTown(t testing.TB) *town {
 	return w
 }
 
+// publish makes releases of bytes that do not compress, as large as what the devices say they fetch.
+func (w *town) publish(versions ...string) error {
+	for _, version := range versions {
+		image := make([]byte, one)
+		if _, err := rand.Read(image); err != nil {
+			return err
+		}
+		var upload struct{ ID string }
+		if err := w.ask(http.MethodPost, "/uploads", map[string]any{"size": one, "name": version}, &upload); err != nil {
+			return err
+		}
+		for from := 0; from < one; from += 4_000_000 {
+			if err := w.ask(http.MethodPatch, fmt.Sprintf("/uploads/%s?offset=%d", upload.ID, from), image[from:from+4_000_000], nil); err != nil {
+				return err
+			}
+		}
+		if err := w.ask(http.MethodPost, "/releases", map[string]any{
+			"product": "edge-gw", "version": version, "hardware": []string{"virtual"}, "upload": upload.ID,
+		}, nil); err != nil {
+			return err
+		}
+		for {
+			var r struct{ State, Error string }
+			if err := w.ask(http.MethodGet, "/releases/edge-gw/"+version, nil, &r); err != nil || r.State == "published" {
+				if err != nil {
+					return err
+				}
+				break
+			}
+			if r.Error != "" {
+				return fmt.Errorf("%s: %s", version, r.Error)
+			}
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-w.ctx.Done():
+				return w.ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// ask sends a request to the API and reads the answer into v, which may be nil. A body is JSON, or bytes as they are.
+func (w *town) ask(method, path string, body, v any) error {
+	contentType, content := "application/octet-stream", []byte(nil)
+	switch b := body.(type) {
+	case nil:
+	case []byte:
+		content = b
+	default:
+		j, err := json.Marshal(b)
+		if err != nil {
+			return err
+		}
+		contentType, content = "application/json", j
+	}
+	r, err := http.NewRequestWithContext(w.ctx, method, w.Operator+"/api/v1"+path, bytes.NewReader(content))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", contentType)
+	answer, err := w.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode >= http.StatusBadRequest {
+		return fmt.Errorf("%s %s: %s: %s", method, path, answer.Status, text)
+	}
+	if v == nil {
+		return nil
+	}
+	return json.Unmarshal(text, v)
+}
+
 // settle makes n devices of one site; those from offline on are not connected.
 func (w *town) settle(site, prefix string, n, offline int) ([]*citizen, error) {
 	labels := map[string]string{}
 	if site != "" {
 		labels["site"] = site
 	}
-	body, err := json.Marshal(map[string]any{"kind": "enroll", "labels": labels})
-	if err != nil {
-		return nil, err
-	}
-	r, err := http.NewRequestWithContext(w.ctx, http.MethodPost, w.Operator+"/api/v1/tokens", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	answer, err := w.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
 	var made struct{ Secret string }
-	if err := json.NewDecoder(answer.Body).Decode(&made); err != nil || made.Secret == "" {
-		return nil, fmt.Errorf("no token: %s %w", answer.Status, err)
+	if err := w.ask(http.MethodPost, "/tokens", map[string]any{"kind": "enroll", "labels": labels}, &made); err != nil {
+		return nil, err
 	}
 	all := make([]*citizen, n)
 	var g errgroup.Group
@@ -159,9 +225,10 @@ func (c *citizen) says(ctx context.Context, change func(*protocol.Report)) error
 	return c.client.Report(ctx, b)
 }
 
+const one = 12_000_000 // bytes that a device fetches
+
 // updates fills a report with an update that is done to some percent: of what a device fetches a 24th is from the server.
 func updates(r *protocol.Report, percent int64) {
-	const one = 12_000_000
 	r.Update = &protocol.Update{
 		Product: "edge-gw", Version: "1.1.0", Phase: protocol.Downloading,
 		Bytes: protocol.Bytes{

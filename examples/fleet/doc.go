@@ -6,6 +6,9 @@
 //	waxwing release create 1.1.0    one device, half of them, all: patches travel, some per mille of the image
 //	waxwing release create 1.2.0    is broken: the first device goes back by itself, and the rollout stops by itself
 //
+// While a rollout runs the site is drawn live: what crossed its uplink, what neighbours gave, and what that saved. On a
+// terminal the picture is drawn over itself; elsewhere there is a line now and then. The exact totals come last.
+//
 // A virtual device is the real agent with files for its two slots and for the boot loader's environment. Rebooting is
 // starting the program again, and the environment says from which slot. Its health probe reads a file out of the image in
 // the running slot (debugfs), so what decides is what was installed.

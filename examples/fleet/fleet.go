@@ -50,7 +50,8 @@ type Fleet struct {
 	dir     string
 	listens addresses
 	remove  bool
-	Cold    time.Duration // from the start of the server to its first answer
+	alone   map[string]int64 // version → bytes that one device alone has to fetch
+	Cold    time.Duration    // from the start of the server to its first answer
 }
 
 // addresses is server.json.
@@ -68,7 +69,7 @@ func Start(ctx context.Context, o Options) (*Fleet, error) {
 	if o.Image == 0 {
 		o.Image = 80
 	}
-	f := &Fleet{o: o, dir: o.Dir, Agents: make([]*process, o.Devices)}
+	f := &Fleet{o: o, dir: o.Dir, Agents: make([]*process, o.Devices), alone: map[string]int64{}}
 	if f.dir == "" {
 		dir, err := os.MkdirTemp("", "waxwing-")
 		if err != nil {
@@ -172,7 +173,7 @@ func (f *Fleet) enroll(ctx context.Context, i int, token string) error {
 	dir := filepath.Join(f.dir, Device(i))
 	cmd := exec.CommandContext(ctx, filepath.Join(f.o.Bin, "waxwing-agent"), "enroll", "--server", f.listens.Device,
 		"--token", token, "--data", dir, "--id", Device(i), "--hardware", Hardware, "--virtual",
-		"--slot-size", fmt.Sprint(f.o.Image+16), "--label", "site=demo")
+		"--slot-size", fmt.Sprint(f.o.Image+16), "--label", "site="+Site)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("enrol %s: %w: %s", Device(i), err, out)
 	}

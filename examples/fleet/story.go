@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/waxwing-ota/waxwing/server/api/client"
@@ -117,15 +116,14 @@ func (f *Fleet) price(ctx context.Context, r *Release, waited time.Duration) err
 	if len(r.From) == 0 {
 		r.Alone = r.Whole
 	}
+	f.alone[r.Version] = r.Alone
 	return nil
 }
 
 // RollOut starts a rollout, follows it to its end and returns where every device stands then. The end may be an abort;
 // that is for the caller to judge.
 func (f *Fleet) RollOut(ctx context.Context, version, stages string) (*Result, error) {
-	_, err := f.run(ctx, "rollout", "create", "--product", Product, "--version", version, "--stages", stages,
-		"--deadline", "10s", "--watch")
-	if err != nil && !strings.Contains(err.Error(), "exit status 6") { // 6: aborted
+	if _, err := f.run(ctx, "rollout", "create", "--product", Product, "--version", version, "--stages", stages, "--deadline", "10s"); err != nil {
 		return nil, fmt.Errorf("rollout create %s: %w", version, err)
 	}
 	list, err := f.API.ListRolloutsWithResponse(ctx, &client.ListRolloutsParams{})
@@ -135,7 +133,21 @@ func (f *Fleet) RollOut(ctx context.Context, version, stages string) (*Result, e
 	if list.JSON200 == nil || len(list.JSON200.Items) == 0 {
 		return nil, fmt.Errorf("no rollouts: %s", list.Body)
 	}
-	return f.Finish(ctx, list.JSON200.Items[0].Id, time.Minute)
+	id := list.JSON200.Items[0].Id
+	fmt.Fprintln(f.o.Out)
+	if err := f.watch(ctx, id); err != nil {
+		return nil, err
+	}
+	result, err := f.Finish(ctx, id, time.Minute)
+	if err != nil {
+		return nil, err
+	}
+	p, err := f.look(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(f.o.Out, p.summary())
+	return result, nil
 }
 
 // Begin starts a rollout and returns its id.

@@ -34,6 +34,7 @@ test("a verdict never promises more than was measured", () => {
   expect(of(2, 30, 0, 20)).toMatch(/^0 B saved: 10 B more crossed/);
   expect(of(1, 30, 0, 30)).toMatch(/one device has fetched/);
   expect(of(2, 100, 1, 101)).toMatch(/^1 B saved so far: each device/);
+  expect(of(2, 100, 5000, 101)).toMatch(/^1 B saved: what each device needs is so little/);
   expect(of(2, 0, 0, 0)).toMatch(/had all of it already/);
 });
 

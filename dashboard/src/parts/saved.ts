@@ -44,6 +44,11 @@ export function verdict(c: Carried): { head: string; tail: string } {
     };
   if (c.bytes.origin + c.bytes.peers === 0)
     return { head: "0 B", tail: "moved: the devices had all of it already." };
+  if (c.bytes.peers > c.bytes.origin)
+    return {
+      head: bytes(Math.max(0, c.saved)),
+      tail: "saved: what each device needs is so little that neighbours spare the uplink hardly any of it.",
+    };
   if (c.devices === 1)
     return { head: "0 B", tail: "saved so far: one device has fetched, and the first has nobody to ask." };
   return {

@@ -100,11 +100,11 @@ function Reckoning({ of }: { of: Carried }) {
         Saved {bytes(Math.max(0, of.saved))} = {bytes(of.alone)} alone − {bytes(of.bytes.origin)} uplink
       </summary>
       <p className="soft">
-        A device alone would have fetched what it took from server and neighbours together. Where the server
-        has patches from what it ran before, it would have fetched no more than those and 8 KiB of metadata:
-        neighbours may give whole chunks instead, which are larger, so bytes between neighbours can exceed
-        what they saved. What the server no longer knows is counted low. A restart of the server forgets from
-        which version a finished device came; the smallest patches stand in then.
+        A device alone would have fetched from the server what neighbours gave it. They give chunks plain, the
+        server gives them compressed: so what they gave is counted as compressed as the release is, and never
+        as more than the patches from what the device ran before, or the whole release, and 8 KiB of metadata.
+        That is why bytes between neighbours can exceed what they saved. Doubts are counted low: after a
+        restart of the server the smallest patches stand in for those of a device that had finished.
       </p>
     </details>
   );
