@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -141,6 +142,34 @@ func TestDepot(t *testing.T) {
 	b.cloud.Await("a restart", func(later protocol.Report) bool { return len(keeping(later)) == 2 && later.Seq > r.Seq+2 })
 	if near.gives(x) {
 		t.Error("damage is served")
+	}
+}
+
+// TestDepotGoesOn ends a depot while it fetches: what has come is not fetched again.
+func TestDepotGoesOn(t *testing.T) {
+	b, near := depotBench(t, 0)
+	image := payload(1, 3<<20)
+	half, release := make(chan struct{}), make(chan struct{})
+	var asked atomic.Int32
+	b.cloud.Gate(func(path string) {
+		if strings.HasPrefix(path, "chunks/") && asked.Add(1) == int32(b.cloud.Distinct()/2) {
+			close(half)
+			<-release
+		}
+	})
+	b.cloud.Wish(b.cloud.Publish("1.0.0", 1, "other-board", image), nil)
+	stop := b.start()
+	<-half
+	go func() { close(release) }()
+	stop()
+	b.cloud.Gate(nil)
+	if near.gives(b.cloud.Index(image)) {
+		t.Error("half of a release is shared as if it were whole")
+	}
+	b.start()
+	b.keeps("1.0.0")
+	if all, distinct := b.cloud.Chunks(), b.cloud.Distinct(); all > distinct+2*maxRequests || !near.gives(b.cloud.Index(image)) {
+		t.Errorf("%d chunks were fetched of %d", all, distinct)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -129,18 +130,39 @@ func (c *cloud) statuses(ctx context.Context, id string) (map[string]client.Roll
 	return out, nil
 }
 
+// device returns what the server knows of a device.
+func (c *cloud) device(ctx context.Context, id string) (*client.Device, error) {
+	r, err := c.api.GetDeviceWithResponse(ctx, id)
+	if err == nil && r.JSON200 == nil {
+		err = fmt.Errorf("device %s: %s", id, r.Body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.JSON200, nil
+}
+
 // offences returns what a device says that others did.
 func (c *cloud) offences(ctx context.Context, id string) ([]client.Offence, error) {
-	r, err := c.api.GetDeviceWithResponse(ctx, id)
+	d, err := c.device(ctx, id)
+	if err != nil || d.Offences == nil {
+		return nil, err
+	}
+	return *d.Offences, nil
+}
+
+// keeps reports whether a depot has said that it keeps a version.
+func (c *cloud) keeps(ctx context.Context, id, version string) (bool, error) {
+	d, err := c.device(ctx, id)
 	switch {
 	case err != nil:
-		return nil, err
-	case r.JSON200 == nil:
-		return nil, fmt.Errorf("device %s: %s", id, r.Body)
-	case r.JSON200.Offences == nil:
-		return nil, nil
+		return false, err
+	case d.Depot == nil:
+		return false, fmt.Errorf("%s has not said that it is a depot", id)
+	case d.Depot.Trouble != nil:
+		return false, errors.New(*d.Depot.Trouble)
 	}
-	return *r.JSON200.Offences, nil
+	return slices.Contains(d.Depot.Releases, client.KeptRelease{Product: product, Version: version}), nil
 }
 
 // why says in words why a device stands where it does.

@@ -2,19 +2,14 @@ package site
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/waxwing-ota/waxwing/agent"
-	"github.com/waxwing-ota/waxwing/agent/protocol"
 	network "github.com/waxwing-ota/waxwing/mesh/meshtest/site"
 )
 
@@ -64,29 +59,6 @@ func (d *device) switchOn(bin, logs string) (err error) {
 	}
 	d.agent, err = start(d.Namespace, logs, d.id, cmd)
 	return err
-}
-
-// keeps reports whether the last report of a depot says that it keeps a version.
-func (d *device) keeps(version string) (bool, error) {
-	if d.agent.ended() {
-		return false, fmt.Errorf("the depot ended: %w", d.agent.err)
-	}
-	b, err := os.ReadFile(filepath.Join(d.dir, agent.StatusFile))
-	if err != nil {
-		return false, err
-	}
-	var s agent.Status
-	if err := json.Unmarshal(b, &s); err != nil {
-		return false, err
-	}
-	if s.Report.Mesh == nil || s.Report.Mesh.Depot == nil {
-		return false, errors.New("it is no depot")
-	}
-	depot := s.Report.Mesh.Depot
-	if depot.Trouble != "" {
-		return false, errors.New(depot.Trouble)
-	}
-	return slices.ContainsFunc(depot.Releases, func(k protocol.Kept) bool { return k.Product == product && k.Version == version }), nil
 }
 
 // look reads what the agent's process needs. A virtual device restarts within one process, which keeps the time but

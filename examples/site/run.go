@@ -119,7 +119,12 @@ func (w *watch) stock(ctx context.Context) error {
 		return err
 	}
 	d := w.devices[len(w.devices)-1]
-	if err := await(ctx, "the depot to keep the release", w.patience(), func() (bool, error) { return d.keeps(version) }); err != nil {
+	if err := await(ctx, "the depot to keep the release", w.patience(), func() (bool, error) {
+		if d.agent.ended() {
+			return false, fmt.Errorf("its agent ended: %w", d.agent.err)
+		}
+		return w.cloud.keeps(ctx, d.id, version)
+	}); err != nil {
 		return err
 	}
 	now, err := w.site.Counters()
