@@ -173,6 +173,40 @@ func TestDepotGoesOn(t *testing.T) {
 	}
 }
 
+// TestDepotTakesPatches: what a depot keeps is the base of what comes next. When the base must leave to make room, what comes
+// next comes whole.
+func TestDepotTakesPatches(t *testing.T) {
+	one := payload(1, 3<<20)
+	two := bytes.Clone(one)
+	for i := 0; i < len(two); i += 20 << 10 { // in every chunk
+		two[i] ^= 1
+	}
+	for name, c := range map[string]struct {
+		space int64
+		whole bool
+		want  []string
+	}{
+		"room for both": {space: 8, want: []string{"1.1.0", "1.0.0"}},
+		"room for one":  {space: 4, whole: true, want: []string{"1.1.0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, near := depotBench(t, c.space)
+			b.cloud.Wish(b.cloud.Publish("1.0.0", 1, "other-board", one), nil)
+			b.start()
+			b.keeps("1.0.0")
+			before, distinct := b.cloud.Chunks(), b.cloud.Distinct()
+			release := b.cloud.Publish("1.1.0", 2, "other-board", two)
+			b.cloud.Pack(one, two)
+			b.cloud.Wish(release, nil)
+			b.keeps(c.want...)
+			more := b.cloud.Chunks() - before
+			if whole := more > distinct*3/4; whole != c.whole || !c.whole && more > 0 || !near.gives(b.cloud.Index(two)) {
+				t.Errorf("%d chunks were fetched whole, of %d", more, distinct)
+			}
+		})
+	}
+}
+
 // TestDepotWithoutRoom: what is not wanted leaves, what is wanted stays, and the report says what does not fit.
 func TestDepotWithoutRoom(t *testing.T) {
 	b, near := depotBench(t, 5)
