@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"sync"
-	"time"
 
 	"github.com/waxwing-ota/waxwing/server/release"
 	"github.com/waxwing-ota/waxwing/server/site"
@@ -41,24 +39,9 @@ func priceList(releases []release.Release) prices {
 	return all
 }
 
-// pricer keeps prices for ten times as long as it took to make them, as a counter does.
-type pricer struct {
-	mu    sync.Mutex
-	last  prices
-	until time.Time
-}
-
 func (s *Server) prices(ctx context.Context) (prices, error) {
-	s.pricer.mu.Lock()
-	defer s.pricer.mu.Unlock()
-	begun := time.Now()
-	if begun.Before(s.pricer.until) {
-		return s.pricer.last, ctx.Err()
-	}
-	all, err := s.Releases.List(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	s.pricer.last, s.pricer.until = priceList(all), time.Now().Add(10*time.Since(begun))
-	return s.pricer.last, nil
+	return s.priced.get(func() (prices, error) {
+		all, err := s.Releases.List(ctx, "")
+		return priceList(all), err
+	})
 }

@@ -53,7 +53,8 @@ type Server struct {
 	Options
 	echo    *echo.Echo
 	counter counter
-	pricer  pricer
+	priced  kept[prices]
+	sites   kept[[]site.View]
 	ending  chan struct{} // closed when streams shall end
 	end     sync.Once
 }

@@ -13,11 +13,16 @@ import (
 
 // ListSites implements the operation.
 func (s *Server) ListSites(ctx context.Context, q ListSitesRequestObject) (ListSitesResponseObject, error) {
-	prices, err := s.prices(ctx)
+	all, err := s.sites.get(func() ([]site.View, error) {
+		prices, err := s.prices(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return s.Sites.Views(ctx, prices), nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	all := s.Sites.Views(ctx, prices)
 	part, next, err := page(all, q.Params.PageToken, q.Params.PageSize, func(v site.View) string { return v.ID })
 	if err != nil {
 		return nil, err

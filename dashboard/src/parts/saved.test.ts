@@ -1,5 +1,16 @@
 import { expect, test } from "vitest";
-import { type Carried, factor, fetched, keep, moved, rate, type Sample, times, verdict } from "./saved";
+import {
+  type Carried,
+  factor,
+  fetched,
+  keep,
+  moved,
+  rate,
+  type Sample,
+  scale,
+  times,
+  verdict,
+} from "./saved";
 
 const carried = (devices: number, origin: number, peers: number, alone: number): Carried => ({
   devices,
@@ -14,6 +25,13 @@ test("a factor is told where it says something", () => {
   expect(factor(carried(2, 30, 0, 20))).toBeUndefined();
   expect(factor(carried(2, 0, 50, 50))).toBeUndefined(); // a depot had all of it: no number is large enough
   expect([times(1.62), times(9.94), times(9.96), times(19.64)]).toEqual(["1.6×", "9.9×", "10×", "20×"]);
+});
+
+test("a bar leaves the scale where it would hide the others", () => {
+  expect(scale(carried(4, 47_000, 7_280_000, 80_000))).toEqual({ most: 100_000, off: true });
+  expect(scale(carried(20, 12, 231, 243))).toEqual({ most: 243, off: false });
+  expect(scale(carried(20, 12, 300, 100))).toEqual({ most: 300, off: false });
+  expect(scale(carried(0, 0, 0, 0))).toEqual({ most: 1, off: false });
 });
 
 test("what moved is one sentence", () => {

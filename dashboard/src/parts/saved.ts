@@ -22,6 +22,16 @@ export function factor({ bytes: { origin }, alone }: Carried): number | undefine
 /** 1.62 → "1.6×"; 19.64 → "20×" */
 export const times = (f: number): string => `${f < 9.95 ? f.toFixed(1) : Math.round(f)}×`;
 
+/**
+ * What a full bar is. Where patches travel, plain chunks between neighbours are many times what the uplink carried; the
+ * uplink is what it is about, so the bar of neighbours then leaves the scale.
+ */
+export function scale({ bytes: { origin, peers }, alone }: Carried): { most: number; off: boolean } {
+  const uplink = Math.max(origin, alone, 1);
+  const off = peers > 5 * uplink;
+  return { most: off ? 1.25 * uplink : Math.max(uplink, peers), off };
+}
+
 /** What moved, as one sentence. */
 export function moved(c: Carried): string {
   if (c.devices === 0) return "Nothing measured yet.";

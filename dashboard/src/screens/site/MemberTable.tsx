@@ -8,6 +8,8 @@ import { deed } from "../../parts/offence";
 
 type Device = Schemas["SiteDevice"];
 
+const ended = ["reverted", "failed", "committed"];
+
 /** Devices as rows, each with a bar of one scale. */
 export function MemberTable({
   of,
@@ -66,7 +68,11 @@ export function MemberTable({
               </td>
               <td className="wide nowrap">
                 {d.version ?? <span className="faint">what it came with</span>}
-                {d.target && d.target !== d.version && <div className="faint">to {d.target}</div>}
+                {d.target && d.target !== d.version && (
+                  <div className="faint">
+                    {ended.includes(d.phase) ? "tried" : "to"} {d.target}
+                  </div>
+                )}
               </td>
               <td className="wide">
                 <State of={d} />

@@ -54,8 +54,8 @@ export function Members({ of, part, old }: { of: Schemas["SiteDetail"]; part: Pa
         <NativeSelect
           aria-label="Bars show"
           data={[
-            { value: "", label: "bars with what was reused" },
-            { value: "moved", label: "bars of what moved" },
+            { value: "", label: "Bars: with what was reused" },
+            { value: "moved", label: "Bars: what moved" },
           ]}
           value={reused ? "" : "moved"}
           onChange={(e) => seek({ bars: e.currentTarget.value })}

@@ -3,7 +3,7 @@ import type { Schemas } from "../../api/client";
 import { bytes, many } from "../../parts/format";
 import { Mark } from "../../parts/Mark";
 import { Card } from "../../parts/Page";
-import { type Carried, carriedBy, keep, moved, rate, type Sample, verdict } from "../../parts/saved";
+import { type Carried, carriedBy, keep, moved, rate, type Sample, scale, verdict } from "../../parts/saved";
 
 type Site = Schemas["Site"];
 type Update = Schemas["SiteUpdate"];
@@ -61,20 +61,23 @@ const flows = [
 /** The flows of a site as bars of one scale, and what they run at while they run. */
 function Flows({ of, live }: { of: Carried; live: boolean }) {
   const now = useRate(of.bytes, live);
-  const most = Math.max(of.bytes.origin, of.bytes.peers, of.alone, 1);
-  const width = (n: number) => ({ width: `${(100 * n) / most}%` });
+  const { most, off } = scale(of);
+  const width = (n: number) => ({ width: `${Math.min(100, (100 * n) / most)}%` });
   return (
     <dl className={live ? "flows flows-live" : "flows"}>
       {flows.map(({ name, word, note }) => (
         <div key={name} className="flow">
           <dt>
-            {word} <span className="faint">{note}</span>
+            {word}{" "}
+            <span className="faint">
+              {off && name === "peers" ? `${note}; longer than this scale` : note}
+            </span>
           </dt>
           <dd className="num flow-sum">
             {bytes(of.bytes[name])}
             {live && now[name] > 0 && <span className="faint"> · {bytes(now[name])}/s</span>}
           </dd>
-          <dd className="flow-bar" aria-hidden>
+          <dd className={off && name === "peers" ? "flow-bar flow-off" : "flow-bar"} aria-hidden>
             <span className={`of-${name}`} style={width(of.bytes[name])} />
           </dd>
         </div>

@@ -23,10 +23,10 @@ export const kinds: { show: Schemas["SiteShow"] | undefined; word: string; count
 ];
 
 export const orders: { value: Schemas["SiteOrder"]; label: string }[] = [
-  { value: "id", label: "by name" },
-  { value: "origin", label: "most from the server first" },
-  { value: "peers", label: "most from neighbours first" },
-  { value: "served", label: "most given to neighbours first" },
+  { value: "id", label: "Sorted by name" },
+  { value: "origin", label: "Most from the server first" },
+  { value: "peers", label: "Most from neighbours first" },
+  { value: "served", label: "Gave most first" },
 ];
 
 export function choice(search: { [K in "search" | "show" | "order" | "page"]?: string }): Part {
