@@ -28,9 +28,9 @@ func (m *meter) start(a *Agent, b protocol.Bytes) {
 }
 
 // bytes returns the counts of now.
-func (m *meter) bytes(a *Agent, s assemble.Stats, peers int64) protocol.Bytes {
+func (m *meter) bytes(a *Agent, s assemble.Stats, t *tally) protocol.Bytes {
 	return protocol.Bytes{
-		Total: s.Total, Done: s.Done, Reused: s.Reused, Peers: peers,
+		Total: s.Total, Done: s.Done, Reused: s.Reused, Peers: t.peers(),
 		Origin: m.origin.base + a.origin.Bytes() - m.origin.mark, Served: m.serves(a),
 	}
 }
@@ -45,7 +45,7 @@ func (m *meter) serves(a *Agent) int64 {
 const assembleWorkers = 1
 
 // assemble writes the payload into the slot that does not run and proves it.
-func (a *Agent) assemble(ctx context.Context, e update.Assemble, m meter, peers int64) update.Event {
+func (a *Agent) assemble(ctx context.Context, e update.Assemble, m meter, t *tally) update.Event {
 	p, err := a.plan(ctx, e.Target)
 	if err != nil {
 		return judged(e.Job, err)
@@ -59,7 +59,7 @@ func (a *Agent) assemble(ctx context.Context, e update.Assemble, m meter, peers 
 		}
 		return f
 	}
-	bytes, err := a.fill(ctx, e, p, place, m, peers)
+	bytes, err := a.fill(ctx, e, p, place, m, t)
 	if err := errors.Join(err, place.Close()); err != nil {
 		f := judged(e.Job, err)
 		if errors.Is(err, errStorage) || errors.Is(err, firmware.ErrCorrupt) && f.Reason == protocol.ReasonDownload {
@@ -76,39 +76,37 @@ func (a *Agent) assemble(ctx context.Context, e update.Assemble, m meter, peers 
 	}
 	a.settle()
 	a.share(e.Slot)
-	return update.Assembled{Job: e.Job, Bytes: bytes}
+	return update.Assembled{Job: e.Job, Bytes: bytes, Sources: t.sources()}
 }
 
-// fill assembles into an open slot. peers is what neighbours gave to this attempt before.
-func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place install.Place, m meter, peers int64) (protocol.Bytes, error) {
+// fill assembles into an open slot.
+func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place install.Place, m meter, t *tally) (protocol.Bytes, error) {
 	var seeds []firmware.Source
 	if a.running != nil {
 		seeds = append(seeds, &suspect{Seed: a.running.seed, log: a.Log, slot: a.slot})
 	}
 	from := a.remote(ctx, p)
-	var told, given atomic.Int64
-	given.Store(peers)
+	var told atomic.Int64
 	job := assemble.New(assemble.Options{
 		Index: p.index, Digest: p.component.SHA256, Target: blamed{place}, Seeds: seeds, Workers: assembleWorkers,
 		Progress: func(s assemble.Stats) {
 			if s.Done-told.Load() >= max(s.Total/50, 1) { // the loop need not hear of every chunk
 				told.Store(s.Done)
-				a.send(ctx, update.Progressed{Job: e.Job, Bytes: m.bytes(a, s, given.Load())})
+				a.send(ctx, update.Progressed{Job: e.Job, Bytes: m.bytes(a, s, t), Sources: t.sources()})
 			}
 		},
 	})
 	swarm := a.swarm(p, job, from)
+	swarm.Came = t.came
 	stats, err := job.Run(ctx, func(ctx context.Context, missing []firmware.Chunk, deliver assemble.Deliver) error {
 		if len(missing) == 0 {
 			return nil
 		}
-		n, err := a.neighbors.Fetch(ctx, swarm, missing, deliver)
-		given.Add(n)
-		return err
+		return a.neighbors.Fetch(ctx, swarm, missing, deliver)
 	})
-	bytes := m.bytes(a, stats, given.Load())
+	bytes := m.bytes(a, stats, t)
 	if err != nil {
-		a.send(ctx, update.Progressed{Job: e.Job, Bytes: bytes}) // what is in place counts as progress
+		a.send(ctx, update.Progressed{Job: e.Job, Bytes: bytes, Sources: t.sources()}) // what is in place counts as progress
 	}
 	return bytes, err
 }

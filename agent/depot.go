@@ -233,8 +233,7 @@ func (k *keeper) get(ctx context.Context, manifest firmware.Digest, p *plan, roo
 		if len(missing) == 0 {
 			return nil
 		}
-		_, err := a.neighbors.Fetch(ctx, swarm, missing, deliver)
-		return err
+		return a.neighbors.Fetch(ctx, swarm, missing, deliver)
 	}); err != nil {
 		return err
 	}

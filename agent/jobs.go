@@ -68,8 +68,8 @@ func (a *Agent) do(ctx context.Context, e update.Effect) {
 		a.meter.start(a, a.state.Bytes)
 		a.begin(ctx, func(ctx context.Context) update.Event { return a.check(ctx, e) })
 	case update.Assemble:
-		m, peers := a.meter, a.state.Bytes.Peers
-		a.begin(ctx, func(ctx context.Context) update.Event { return a.assemble(ctx, e, m, peers) })
+		m, t := a.meter, newTally(a.state.Sources)
+		a.begin(ctx, func(ctx context.Context) update.Event { return a.assemble(ctx, e, m, t) })
 	case update.Arm:
 		a.begin(ctx, func(ctx context.Context) update.Event {
 			if err := a.loader.ArmTrial(ctx, e.Slot, e.Tries); err != nil {

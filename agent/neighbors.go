@@ -14,8 +14,8 @@ type Neighbors interface {
 	Run(ctx context.Context) error
 	// Share offers what this device has of a swarm until stop is called. It needs no origin.
 	Share(s Swarm) (stop func())
-	// Fetch gets chunks and hands each over, and returns how many bytes neighbours gave on the wire.
-	Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver func(plain []byte, id firmware.ChunkID) error) (peers int64, err error)
+	// Fetch gets chunks and hands each over.
+	Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver func(plain []byte, id firmware.ChunkID) error) error
 	// Object gets small content by its digest from neighbours alone; at most limit bytes, verified.
 	Object(ctx context.Context, sum firmware.Digest, limit int64) ([]byte, error)
 	// Sight returns how many neighbours are in sight and how many bytes they have taken so far.
@@ -81,6 +81,16 @@ type Swarm struct {
 	// Patched takes a group from a neighbour and delivers a batch of its chunks; nil: none is taken. See remote.Patched.
 	Patched func(ctx context.Context, group int, batch []firmware.Chunk, deliver func(plain []byte, id firmware.ChunkID) error,
 		get func(ctx context.Context, size int64) ([]byte, error)) error
+	// Came hears of what came from where, as it comes, from several goroutines; nil: nobody does.
+	Came func(Delivery)
+}
+
+// Delivery is what one request brought.
+type Delivery struct {
+	From   string // the neighbour; empty: the server
+	Why    string // the server was asked
+	Chunks int
+	Bytes  int64 // on the wire
 }
 
 // Patches are what remote.Kept keeps.
@@ -116,7 +126,10 @@ func (alone) Object(context.Context, firmware.Digest, int64) ([]byte, error) {
 }
 
 // Fetch implements Neighbors.
-func (alone) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (int64, error) {
-	_, err := s.Origin.Fetch(ctx, missing, deliver)
-	return 0, err
+func (alone) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) error {
+	n, err := s.Origin.Fetch(ctx, missing, deliver)
+	if s.Came != nil && err == nil {
+		s.Came(Delivery{Why: "alone", Chunks: len(missing), Bytes: n})
+	}
+	return err
 }

@@ -55,7 +55,7 @@ func (v *village) Reaches(_ context.Context, device string, _ []netip.AddrPort) 
 	return v.answers[device]
 }
 
-func (v *village) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (int64, error) {
+func (v *village) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) error {
 	left := slices.Clone(missing)
 	for {
 		var mu sync.Mutex
@@ -66,7 +66,7 @@ func (v *village) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, 
 			return deliver(plain, id)
 		})
 		if err == nil || len(left) == len(missing) {
-			return 0, err
+			return err
 		}
 		missing = slices.Clone(left)
 	}

@@ -30,7 +30,15 @@ func (f *fetch) fromPeer(ctx context.Context, id string, at netip.AddrPort, n in
 		lost.Chunk, lost.From = n, id
 		return f.say(ctx, lost)
 	}
+	f.came(Delivery{From: id, Chunks: 1, Bytes: int64(len(plain))})
 	return f.say(ctx, swarm.Got{Chunk: n})
+}
+
+// came tells the taker what a request brought.
+func (f *fetch) came(d Delivery) {
+	if f.s.Came != nil && d.Chunks > 0 {
+		f.s.Came(d)
+	}
 }
 
 // because says what an error of a neighbour means.
@@ -94,11 +102,12 @@ func (b *batch) left() ([]int, error) {
 }
 
 // fromOrigin asks for chunks in one request.
-func (f *fetch) fromOrigin(ctx context.Context, numbers []int) error {
-	b := f.batch(numbers)
+func (f *fetch) fromOrigin(ctx context.Context, e swarm.FromOrigin) error {
+	b := f.batch(e.Chunks)
 	n, err := f.s.Origin.Fetch(ctx, b.chunks, b.take(ctx))
 	f.origin.Add(n)
 	left, fatal := b.left()
+	f.came(Delivery{Why: e.Why, Chunks: len(e.Chunks) - len(left), Bytes: n})
 	switch {
 	case fatal != nil:
 		return fatal
@@ -114,12 +123,15 @@ func (f *fetch) fromOrigin(ctx context.Context, numbers []int) error {
 // have another base.
 func (f *fetch) patchFromPeer(ctx context.Context, e swarm.PatchFromPeer, at netip.AddrPort) error {
 	b := f.batch(e.Chunks)
+	var n int
 	err := f.s.Patched(ctx, e.Group, b.chunks, b.take(ctx), func(ctx context.Context, size int64) ([]byte, error) {
 		body, err := f.m.client.Patch(ctx, at, f.s.ID, f.core.Pack().ID, e.Group, size)
-		f.peers.Add(int64(len(body)))
+		n = len(body)
+		f.peers.Add(int64(n))
 		return body, err
 	})
 	left, fatal := b.left()
+	f.came(Delivery{From: e.Peer, Chunks: len(e.Chunks) - len(left), Bytes: int64(n)})
 	switch {
 	case fatal != nil:
 		return fatal

@@ -30,6 +30,16 @@ type Swarm struct {
 	// a batch of the group's chunks out of them. The error matches firmware.ErrCorrupt when they do not yield them.
 	Patched func(ctx context.Context, group int, batch []firmware.Chunk, deliver Deliver,
 		get func(ctx context.Context, size int64) ([]byte, error)) error
+	// Came hears of what came from where, as it comes, from several goroutines; nil: nobody does.
+	Came func(Delivery)
+}
+
+// Delivery is what one request brought.
+type Delivery struct {
+	From   string    // the neighbour; empty: the origin
+	Why    swarm.Why // the origin was asked
+	Chunks int
+	Bytes  int64 // on the wire
 }
 
 // Deliver takes a chunk. An error that matches firmware.ErrCorrupt blames the giver; any other ends the fetch.
@@ -268,7 +278,7 @@ func (f *fetch) act(ctx context.Context, effect any) (news bool) {
 		at := f.at[e.Peer]
 		f.work.Go(func() error { return f.patchFromPeer(ctx, e, at) })
 	case swarm.FromOrigin:
-		f.work.Go(func() error { return f.fromOrigin(ctx, e.Chunks) })
+		f.work.Go(func() error { return f.fromOrigin(ctx, e) })
 	}
 	return false
 }

@@ -177,6 +177,8 @@ type Update struct {
 	Reason  Reason          `json:"reason,omitempty"`
 	Detail  string          `json:"detail,omitempty"`
 	Bytes   Bytes           `json:"bytes"`
+	// Sources say where what came over the network came from: MaxSources at most.
+	Sources []Source `json:"sources,omitempty"`
 	// Millis is the time spent in each phase so far.
 	Millis map[Phase]int64 `json:"millis,omitempty"`
 }
@@ -211,8 +213,11 @@ func ParseReport(b []byte) (*Report, error) {
 	if err := firmware.CheckName("device", r.Device); err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
-	if u := r.Update; u != nil && len(u.Detail) > 1<<10 {
-		u.Detail = u.Detail[:1<<10]
+	if u := r.Update; u != nil {
+		u.Detail = u.Detail[:min(len(u.Detail), 1<<10)]
+		if err := u.boundSources(); err != nil {
+			return nil, fmt.Errorf("report: %w", err)
+		}
 	}
 	if err := errors.Join(r.boundSite(), r.boundOffences()); err != nil {
 		return nil, fmt.Errorf("report: %w", err)

@@ -30,14 +30,16 @@ type Checked struct {
 
 // Assembled says that the payload lies in the slot, read back and equal to its digest.
 type Assembled struct {
-	Job   uint64
-	Bytes protocol.Bytes
+	Job     uint64
+	Bytes   protocol.Bytes
+	Sources []protocol.Source
 }
 
 // Progressed tells how far a download is.
 type Progressed struct {
-	Job   uint64
-	Bytes protocol.Bytes
+	Job     uint64
+	Bytes   protocol.Bytes
+	Sources []protocol.Source
 }
 
 // Armed says that the loader will start the new slot next.

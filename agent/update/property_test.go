@@ -134,7 +134,7 @@ func (d *device) act(t *rapid.T) {
 		if works {
 			d.slots[e.Slot] = e.Target.Release.SHA256
 		}
-		job, answer = e.Job, Assembled{e.Job, protocol.Bytes{Done: 10}}
+		job, answer = e.Job, Assembled{e.Job, protocol.Bytes{Done: 10}, []protocol.Source{{Why: protocol.WhyAlone, Bytes: 10}}}
 	case Arm:
 		if works {
 			d.order, d.left[e.Slot], d.trial = []string{e.Slot, other(e.Slot)}, e.Tries, e.Slot
@@ -251,7 +251,7 @@ func (d *device) calm(t *rapid.T) {
 		d.step(t, Checked{e.Job, other(d.running), 10})
 	case Assemble:
 		d.slots[e.Slot] = e.Target.Release.SHA256
-		d.step(t, Assembled{e.Job, protocol.Bytes{Done: 10}})
+		d.step(t, Assembled{e.Job, protocol.Bytes{Done: 10}, []protocol.Source{{Why: protocol.WhyAlone, Bytes: 10}}})
 	case Arm:
 		d.order, d.left[e.Slot], d.trial = []string{e.Slot, other(e.Slot)}, e.Tries, e.Slot
 		d.step(t, Armed{e.Job})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/waxwing-ota/waxwing/agent/protocol"
@@ -64,6 +65,7 @@ type State struct {
 	Reason   protocol.Reason          `json:"reason,omitempty"`
 	Detail   string                   `json:"detail,omitempty"`
 	Bytes    protocol.Bytes           `json:"bytes"`
+	Sources  []protocol.Source        `json:"sources,omitempty"`
 	Millis   map[protocol.Phase]int64 `json:"millis,omitempty"`
 	Refusals []Refusal                `json:"refusals,omitempty"` // newest last
 }
@@ -123,7 +125,7 @@ func (s *State) Update() *protocol.Update {
 	return &protocol.Update{
 		Rollout: s.Target.Rollout, Product: s.Target.Release.Product, Version: s.Target.Release.Version,
 		SHA256: s.Target.Release.SHA256, Policy: s.Target.Policy,
-		Phase: s.Phase, Reason: s.Reason, Detail: s.Detail, Bytes: s.Bytes, Millis: maps.Clone(s.Millis),
+		Phase: s.Phase, Reason: s.Reason, Detail: s.Detail, Bytes: s.Bytes, Sources: slices.Clone(s.Sources), Millis: maps.Clone(s.Millis),
 	}
 }
 

@@ -29,11 +29,11 @@ func (s *State) Step(e Event, now time.Time) []Effect {
 		}
 	case Progressed:
 		if s.awaits(e.Job, protocol.Downloading) {
-			s.Bytes = e.Bytes
+			s.Bytes, s.Sources = e.Bytes, e.Sources
 		}
 	case Assembled:
 		if s.awaits(e.Job, protocol.Downloading) {
-			s.Bytes, s.Busy, s.Attempts, s.HighTide = e.Bytes, false, 0, 0
+			s.Bytes, s.Sources, s.Busy, s.Attempts, s.HighTide = e.Bytes, e.Sources, false, 0, 0
 			return s.arm(now)
 		}
 	case Armed:
@@ -200,7 +200,7 @@ func (s *State) begin(now time.Time) []Effect {
 func (s *State) reset(now time.Time) {
 	s.Phase, s.Since, s.Millis = protocol.Idle, now, nil
 	s.Target, s.Slot, s.Proven, s.Busy = s.Wish.Target, "", false, false
-	s.Reason, s.Detail, s.Bytes = "", "", protocol.Bytes{}
+	s.Reason, s.Detail, s.Bytes, s.Sources = "", "", protocol.Bytes{}, nil
 	s.Attempts, s.HighTide = 0, 0
 	s.RetryAt, s.Deadline = time.Time{}, time.Time{}
 }

@@ -168,9 +168,9 @@ func parse(t *testing.T, w []string, job uint64) Event {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return Progressed{job, protocol.Bytes{Total: 1000, Done: n}}
+		return Progressed{Job: job, Bytes: protocol.Bytes{Total: 1000, Done: n}}
 	case "assembled":
-		return Assembled{job, protocol.Bytes{Total: 1000, Done: 1000}}
+		return Assembled{Job: job, Bytes: protocol.Bytes{Total: 1000, Done: 1000}}
 	case "armed":
 		return Armed{job}
 	case "passed":

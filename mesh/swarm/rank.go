@@ -110,8 +110,8 @@ func (s *Swarm) handover() time.Duration { return s.o.Stall / 5 }
 
 // mayFetch reports whether a chunk that no neighbour has is this device's to fetch from the origin: nobody who claims it or
 // comes before this device still moves, and the next in rank has had its turn. When that rests on what others say of a
-// neighbour, it is asked itself first.
-func (s *Swarm) mayFetch(c int, rivals []rival, now time.Time) bool {
+// neighbour, it is asked itself first. why is empty when it is not this device's.
+func (s *Swarm) mayFetch(c int, rivals []rival, now time.Time) (why Why) {
 	mine := s.claimed.Has(c) // then only who comes before this device and claims it too is given way
 	var turn time.Time
 	before, may := 0, true
@@ -129,7 +129,7 @@ func (s *Swarm) mayFetch(c int, rivals []rival, now time.Time) bool {
 			fallthrough
 		default:
 			if now.Before(p.until) {
-				return false
+				return ""
 			}
 			if p.sure.Before(p.until) {
 				s.doubt(p.id, now)
@@ -141,10 +141,24 @@ func (s *Swarm) mayFetch(c int, rivals []rival, now time.Time) bool {
 			turn = p.until
 		}
 	}
-	if at := s.doubted[c]; at.After(turn) { // until then all waited for the same thing
+	at, doubted := s.doubted[c]
+	switch {
+	case len(s.peers) == 0:
+		why = Alone
+	case doubted:
+		why = DidNotCome
+	case before > 0:
+		why = SteppedIn
+	default:
+		why = OwnShare
+	}
+	if at.After(turn) { // until then all waited for the same thing
 		turn, before = at, before+1
 	}
-	return may && (before == 0 || !now.Before(turn.Add(time.Duration(before-1)*s.handover())))
+	if !may || before > 0 && now.Before(turn.Add(time.Duration(before-1)*s.handover())) {
+		return ""
+	}
+	return why
 }
 
 // doubt lets a neighbour be asked itself, now and then.

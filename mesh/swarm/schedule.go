@@ -33,6 +33,7 @@ func (s *Swarm) schedule(now time.Time) []any {
 			}
 		}
 		var need []int
+		var why Why
 		for _, c := range u.chunks {
 			if s.have.Has(c) {
 				continue
@@ -52,8 +53,8 @@ func (s *Swarm) schedule(now time.Time) []any {
 			if !may || now.Sub(s.failed[c]) < s.o.Stall || s.comes(c, now) || !u.patch && len(need) >= maxFromOrigin-s.load {
 				continue // only what is asked for now is claimed: how long a claim takes tells who stands still
 			}
-			if s.mayFetch(c, rivals, now) {
-				need = append(need, c)
+			if w := s.mayFetch(c, rivals, now); w != "" {
+				need, why = append(need, c), w
 				continue
 			}
 			claims = claims || s.claimed.Has(c)
@@ -66,7 +67,7 @@ func (s *Swarm) schedule(now time.Time) []any {
 			claims = claims || !s.claimed.Has(c)
 			s.claimed.Add(c)
 		}
-		out = append(out, s.ask(u, need, now)...)
+		out = append(out, s.ask(u, need, why, now)...)
 	}
 	if open && s.quiet(now) {
 		out = append(out, s.probe(rivals, now)...)
@@ -127,7 +128,7 @@ func (s *Swarm) probe(rivals []rival, now time.Time) []any {
 	for _, c := range s.units[i].chunks {
 		if _, busy := s.flying[c]; !busy && !s.have.Has(c) && s.holders[c] == 0 && now.Sub(s.failed[c]) >= s.o.Stall {
 			s.fly(request{since: now, load: 1, probe: true}, c)
-			return []any{FromOrigin{Chunks: []int{c}}}
+			return []any{FromOrigin{Chunks: []int{c}, Why: Probe}}
 		}
 	}
 	return nil
@@ -201,14 +202,14 @@ func (s *Swarm) takePatch(u *unit, now time.Time) (out []any, wait bool) {
 func (r *request) late() time.Time { return r.since.Add(hedge * time.Duration(r.load)) }
 
 // ask sends requests for chunks of one unit, as many as may be under way.
-func (s *Swarm) ask(u *unit, need []int, now time.Time) (out []any) {
+func (s *Swarm) ask(u *unit, need []int, why Why, now time.Time) (out []any) {
 	load, step := 1, 1
 	if u.patch {
 		load, step = patchLoad, max(len(need), 1)
 	}
 	for ; len(need) > 0 && s.load < maxFromOrigin; need = need[step:] {
 		s.fly(request{since: now, load: load}, need[:step]...)
-		out = append(out, FromOrigin{Chunks: need[:step]})
+		out = append(out, FromOrigin{Chunks: need[:step], Why: why})
 	}
 	return out
 }

@@ -111,6 +111,18 @@ type request struct {
 	probe bool
 }
 
+// Why is the reason why a device asks the origin and not a neighbour. It is a stable code.
+type Why string
+
+// The reasons there are.
+const (
+	Alone      Why = "alone"        // it sees no neighbours in the swarm
+	OwnShare   Why = "own-share"    // it is the first in rank of those who lack the chunk: its part of the site's copy
+	SteppedIn  Why = "stepped-in"   // who should have fetched it stood still
+	DidNotCome Why = "did-not-come" // the site was said to have it
+	Probe      Why = "probe"        // to learn what the uplink gives
+)
+
 // origin is who has everything.
 const origin = ""
 
@@ -163,8 +175,11 @@ type (
 	}
 	// FromOrigin asks for chunks in one request: one chunk, or what this device needs of one group of its pack. Each is
 	// answered with Got or Lost; when some come and others do not, what came counts.
-	FromOrigin struct{ Chunks []int }
-	Announce   struct{} // what this device has or claims changed: let neighbours know
+	FromOrigin struct {
+		Chunks []int
+		Why    Why
+	}
+	Announce struct{} // what this device has or claims changed: let neighbours know
 	// Drop says that nothing more is asked of a neighbour, and why.
 	Drop struct {
 		Peer string

@@ -30,15 +30,21 @@ func (n neighbors) Sight() (int, int64) { return len(n.Neighbors()), n.Served() 
 func (n neighbors) Share(s agent.Swarm) (stop func()) { return n.Mesh.Share(swarm(s)) }
 
 // Fetch implements agent.Neighbors.
-func (n neighbors) Fetch(ctx context.Context, s agent.Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) (int64, error) {
-	t, err := n.Mesh.Fetch(ctx, swarm(s), missing, deliver)
-	return t.Peers, err
+func (n neighbors) Fetch(ctx context.Context, s agent.Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) error {
+	_, err := n.Mesh.Fetch(ctx, swarm(s), missing, deliver)
+	return err
 }
 
 func swarm(s agent.Swarm) mesh.Swarm {
-	return mesh.Swarm{
+	out := mesh.Swarm{
 		ID: s.ID, Index: s.Index, Have: s.Have, Origin: source{s.Origin}, Groups: s.Groups, Patches: s.Patches, Patched: s.Patched,
 	}
+	if s.Came != nil {
+		out.Came = func(d mesh.Delivery) {
+			s.Came(agent.Delivery{From: d.From, Why: string(d.Why), Chunks: d.Chunks, Bytes: d.Bytes})
+		}
+	}
+	return out
 }
 
 // source is an origin as the mesh knows it: what others of the site hold is said in the mesh's words.
