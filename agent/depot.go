@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	keepAgain = 5 * time.Minute // a policy may expire, or room be made, without anybody saying so
-	keepRetry = 20 * time.Second
+	keepAgain = 5 * time.Minute  // a policy may expire, or room be made, without anybody saying so
+	keepRetry = 20 * time.Second // the first time; what will never do is not asked for all day
 )
 
 // keeper is what a depot does in place of updates: it keeps the releases that the policies of its groups name, whichever
@@ -86,6 +86,7 @@ func (k *keeper) run(ctx context.Context) error {
 	k.agent.Log.Info("started as a depot", "releases", len(k.open), "bytes", k.store.Used(), "space", k.store.Space())
 	again := time.NewTimer(keepAgain)
 	defer again.Stop()
+	retry := keepRetry
 	var working chan error // nil: nobody works
 	for due := true; ; {
 		if due && working == nil {
@@ -103,11 +104,13 @@ func (k *keeper) run(ctx context.Context) error {
 		case err := <-working:
 			working = nil
 			k.note(ctx, err)
-			if err == nil || errors.Is(err, depot.ErrFull) {
-				again.Reset(keepAgain)
-			} else {
-				again.Reset(jitter(keepRetry))
+			wait := keepAgain
+			if err == nil {
+				retry = keepRetry
+			} else if !errors.Is(err, depot.ErrFull) {
+				wait, retry = jitter(retry), min(2*retry, keepAgain)
 			}
+			again.Reset(wait)
 		case <-k.agent.wishes:
 			due = true
 		case <-again.C:
