@@ -78,6 +78,7 @@ type Agent struct {
 	accepts  acceptance
 	job      *job                               // owned by loop
 	plans    plans                              //
+	passed   passed                             //
 	wanted   atomic.Pointer[firmware.Component] // whose index is being fetched
 	running  *content                           // of the slot that runs; nil: not known. Set when loop begins
 	shares   map[string]func()                  // slot → stop sharing; owned by the jobs, one at a time
@@ -105,6 +106,7 @@ func New(o Options) (*Agent, error) {
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, err
 	}
+	a.passed.dir, a.passed.log = state, o.Log
 	var err error
 	if c.Depot != nil {
 		a.keeper, err = newKeeper(a)
@@ -165,6 +167,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.restore(); err != nil {
 		return err
 	}
+	a.passed.load()
 	defer a.origin.Close()
 	if a.keeper == nil {
 		defer a.unshareAll()

@@ -74,6 +74,7 @@ func (a *Agent) assemble(ctx context.Context, e update.Assemble, m meter, t *tal
 	if err := a.slots.Finish(ctx, e.Slot, held, p.index); err != nil {
 		return failed(e.Job, protocol.ReasonStorage, err, true)
 	}
+	a.passed.save()
 	a.settle()
 	a.share(e.Slot)
 	return update.Assembled{Job: e.Job, Bytes: bytes, Sources: t.sources()}
@@ -132,7 +133,7 @@ func (a *Agent) share(slot string) *content {
 		return nil
 	}
 	c := &content{held: held, payload: payload, index: index, seed: firmware.NewSeed(index, payload)}
-	stop := a.neighbors.Share(a.kept(held.Payload, Swarm{ID: indexOf(index), Index: index, Have: c.seed}))
+	stop := a.neighbors.Share(a.passed.on(held.Payload, Swarm{ID: indexOf(index), Index: index, Have: c.seed}))
 	a.unshare(slot)
 	a.sharing.Lock()
 	defer a.sharing.Unlock()

@@ -246,6 +246,7 @@ func (k *keeper) get(ctx context.Context, manifest firmware.Digest, p *plan, roo
 	}, p.index); err != nil {
 		return err
 	}
+	a.passed.save()
 	k.share(manifest)
 	return nil
 }
@@ -264,7 +265,7 @@ func (k *keeper) share(manifest firmware.Digest) {
 			c.held = held
 		}
 	}
-	k.open[manifest] = &kept{content: c, stop: a.neighbors.Share(a.kept(c.held.Payload, Swarm{ID: indexOf(index), Index: index, Have: c.seed}))}
+	k.open[manifest] = &kept{content: c, stop: a.neighbors.Share(a.passed.on(c.held.Payload, Swarm{ID: indexOf(index), Index: index, Have: c.seed}))}
 }
 
 func (k *keeper) unshare(manifest firmware.Digest) {

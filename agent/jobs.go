@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"sync"
 	"time"
@@ -48,9 +47,6 @@ type plans struct {
 
 	remote   *remote.Remote  // of the newest payload
 	remoteOf firmware.Digest // its digest
-	kept     *remote.Kept    // patches of it, for neighbours; nil: none
-	keptIn   *os.File        // where they lie
-	groups   [][]int         // that they are of
 }
 
 // do begins an effect. Of jobs there is one at a time: a new one waits until the old one has let go of the slot.

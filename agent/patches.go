@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/firmware/remote"
@@ -21,8 +18,7 @@ const maxRequests = 3
 func (a *Agent) open(ctx context.Context, c *firmware.Component, index *firmware.Index) *remote.Remote {
 	o := remote.Options{Files: a.site, Target: c.SHA256, Index: index, Requests: maxRequests, Log: a.Log}
 	if r := a.running; r != nil && !r.held.Payload.IsZero() {
-		a.plans.keep(a.Config.Path(stateDir), a.Log)
-		o.Keep = a.plans.kept
+		o.Keep = a.passed.begin(c.SHA256)
 		o.Base = &remote.Base{SHA256: r.held.Payload, Index: r.index, Payload: r.payload}
 	}
 	r, err := remote.Open(ctx, o)
@@ -54,40 +50,6 @@ func (a *Agent) remote(ctx context.Context, p *plan) *remote.Remote {
 	return a.plans.remote
 }
 
-// Limits of what is kept of patches for neighbours.
-const (
-	keepMost = 8 << 20 // bytes
-	keepPart = 8       // no more than this part of the room that there is
-)
-
-// keep makes a new place for patches that come, in place of the last: a file without a name, which is gone with the process.
-// The lock of the plans is held.
-func (p *plans) keep(dir string, log *slog.Logger) {
-	p.drop()
-	limit := int64(keepMost)
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err == nil {
-		limit = min(limit, int64(fs.Bavail)*int64(fs.Bsize)/keepPart) //nolint:unconvert // 32 bits wide on 32-bit machines
-	}
-	f, err := os.CreateTemp(dir, ".patches-")
-	if err == nil {
-		err = os.Remove(f.Name())
-	}
-	if err != nil {
-		log.Warn("patches are not kept for neighbours; they get chunks", "error", err)
-		return
-	}
-	p.kept, p.keptIn = remote.NewKept(f, limit), f
-}
-
-// drop lets go of the patches. Whoever asks for one still is told that there is none. The lock of the plans is held.
-func (p *plans) drop() {
-	if p.keptIn != nil {
-		closeQuietly(p.keptIn)
-	}
-	p.kept, p.keptIn, p.groups = nil, nil, nil
-}
-
 // swarm is the trade in the chunks of a plan, with patches where there is a pack.
 func (a *Agent) swarm(p *plan, have firmware.Source, from *remote.Remote) Swarm {
 	s := Swarm{ID: indexOf(p.index), Index: p.index, Have: have, Origin: leased{from}}
@@ -95,21 +57,9 @@ func (a *Agent) swarm(p *plan, have firmware.Source, from *remote.Remote) Swarm 
 	if groups == nil {
 		return s
 	}
-	a.plans.mu.Lock()
-	a.plans.groups = groups
-	a.plans.mu.Unlock()
-	s = a.kept(p.component.SHA256, s)
+	a.passed.of(groups)
+	s = a.passed.on(p.component.SHA256, s)
 	s.Groups, s.Patched = groups, from.Patched
-	return s
-}
-
-// kept adds what neighbours may take of patches to the trade in a payload's chunks.
-func (a *Agent) kept(payload firmware.Digest, s Swarm) Swarm {
-	a.plans.mu.Lock()
-	defer a.plans.mu.Unlock()
-	if p := &a.plans; p.kept != nil && p.remoteOf == payload {
-		s.Groups, s.Patches = p.groups, p.kept
-	}
 	return s
 }
 

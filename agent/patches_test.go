@@ -2,8 +2,11 @@ package agent
 
 import (
 	"bytes"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -88,6 +91,71 @@ func TestPatches(t *testing.T) {
 	}
 	if n := asked.count("patches/", ""); n > len(pack.Groups)+2 {
 		t.Errorf("%d requests for %d groups", n, len(pack.Groups))
+	}
+}
+
+// TestPatchesOutliveARestart holds what neighbours may still take of an update after the device has started its new slot.
+func TestPatchesOutliveARestart(t *testing.T) {
+	b, one, two, pack := installed(t, true)
+	stop := b.start()
+	b.cloud.Await("1.1.0 is committed", reaches(protocol.Committed, "1.1.0"))
+	stop()
+	dir := filepath.Join(b.dir, stateDir)
+	load := func() *passed {
+		p := &passed{dir: dir, log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+		p.load()
+		return p
+	}
+	p := load()
+	s := p.on(firmware.Sum(two), Swarm{})
+	if s.Patches == nil || len(s.Patches.Held()) != len(pack.Groups) || len(s.Groups) != len(pack.Groups) {
+		t.Fatalf("%+v is kept of %d groups", s, len(pack.Groups))
+	}
+	for i, g := range pack.Groups {
+		if body, err := s.Patches.Patch(i); err != nil || int64(len(body)) != g.Size || !slices.Equal(s.Groups[i], g.Chunks) {
+			t.Errorf("group %d: %d bytes of %d, %v", i, len(body), g.Size, err)
+		}
+	}
+	if p.on(firmware.Sum(one), Swarm{}).Patches != nil {
+		t.Error("they are offered for another payload")
+	}
+
+	path := filepath.Join(dir, keptFile)
+	body, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body[0]++
+	if err := os.WriteFile(path, body, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load().on(firmware.Sum(two), Swarm{}).Patches.Patch(0); !errors.Is(err, firmware.ErrNotFound) {
+		t.Errorf("what the disk spoilt is passed on: %v", err)
+	}
+
+	record := filepath.Join(dir, keptRecord)
+	j, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range len(j) {
+		if cut%7 > 0 {
+			continue
+		}
+		if err := os.WriteFile(record, j[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if load().on(firmware.Sum(two), Swarm{}).Patches != nil {
+			t.Errorf("a record cut at %d is believed", cut)
+		}
+	}
+	if err := os.WriteFile(record, j, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p = load()
+	p.begin(firmware.Sum(one))
+	if _, err := os.Stat(record); !errors.Is(err, os.ErrNotExist) || load().kept != nil {
+		t.Errorf("another update leaves the record of the last: %v", err)
 	}
 }
 

@@ -30,6 +30,7 @@ func TestNeighboursShare(t *testing.T) {
 	defer wg.Wait()
 	defer cancel()
 	const devices = 3
+	var begin [devices]func() (stop func())
 	for n := range devices {
 		dir, name := t.TempDir(), fmt.Sprintf("d-%d", n+1)
 		cloud.Member(name, "all")
@@ -43,20 +44,29 @@ func TestNeighboursShare(t *testing.T) {
 		if err := c.Save(dir); err != nil {
 			t.Fatal(err)
 		}
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				if err := life(ctx, t, filepath.Join(dir, agent.ConfigFile)); err != nil && !errors.Is(err, agent.ErrReboot) {
-					t.Error(err)
-					return
+		begin[n] = func() func() {
+			ctx, stop := context.WithCancel(ctx)
+			done := make(chan struct{})
+			wg.Go(func() {
+				defer close(done)
+				for ctx.Err() == nil {
+					if err := life(ctx, t, filepath.Join(dir, agent.ConfigFile)); err != nil && !errors.Is(err, agent.ErrReboot) {
+						t.Error(err)
+						return
+					}
 				}
-			}
-		})
+			})
+			return func() { stop(); <-done }
+		}
 	}
+	begin[0]()
+	begin[1]()
+	stopLast := begin[2]()
 	for n := range devices {
 		cloud.Await("a start", func(r protocol.Report) bool { return r.Device == fmt.Sprintf("d-%d", n+1) })
 	}
-	committed := func(version string) (peers int64) {
-		for n := range devices {
+	committed := func(version string, devices ...int) (peers int64) {
+		for _, n := range devices {
 			r := cloud.Await(version, func(r protocol.Report) bool {
 				return r.Device == fmt.Sprintf("d-%d", n+1) && r.Update != nil && r.Update.Version == version && r.Update.Phase == protocol.Committed
 			})
@@ -66,7 +76,7 @@ func TestNeighboursShare(t *testing.T) {
 		return peers
 	}
 	cloud.Wish(cloud.Publish("1.0.0", 1, "qemu-arm64", bytes.Clone(image)), nil)
-	peers := committed("1.0.0")
+	peers := committed("1.0.0", 0, 1, 2)
 	if all, distinct := cloud.Chunks(), cloud.Distinct(); all > 2*distinct || peers == 0 {
 		t.Errorf("%d chunks were asked of the server, there are %d; %d bytes came from neighbours", all, distinct, peers)
 	}
@@ -78,9 +88,14 @@ func TestNeighboursShare(t *testing.T) {
 	release := cloud.Publish("1.1.0", 2, "qemu-arm64", next)
 	pack := cloud.Pack(image, next)
 	before := cloud.Chunks()
+	stopLast()
 	cloud.Wish(release, nil)
-	if peers := committed("1.1.0"); peers == 0 || peers > devices*pack.Size {
+	if peers := committed("1.1.0", 0, 1); peers == 0 || peers > 2*pack.Size {
 		t.Errorf("%d bytes came from neighbours; the patches have %d, the chunks %d", peers, pack.Size, len(next))
+	}
+	begin[2]() // the next stage: the others have restarted
+	if peers := committed("1.1.0", 2); peers == 0 || peers > pack.Size {
+		t.Errorf("%d bytes came from neighbours to a late one; the patches have %d, the chunks %d", peers, pack.Size, len(next))
 	}
 	if all := cloud.Chunks() - before; all > 10 {
 		t.Errorf("%d chunks were asked of the server for a release that is patches", all)
