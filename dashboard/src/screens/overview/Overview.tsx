@@ -73,9 +73,9 @@ function Figures({ of }: { of: Schemas["Overview"] }) {
         </Link>
       </li>
       <li>
-        <span>
-          <b className="stat">{bytes(of.bytes.peers)}</b> saved by neighbours
-        </span>
+        <Link to="/sites">
+          <b className="stat">{bytes(of.bytes.peers)}</b> from neighbours
+        </Link>
       </li>
     </ul>
   );
