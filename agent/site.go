@@ -207,7 +207,7 @@ func (s *site) report(r *protocol.Report) {
 	if c.Mesh.Off {
 		return
 	}
-	r.Mesh = &protocol.Mesh{Link: c.Mesh.Link, Site: c.Site}
+	r.Mesh = &protocol.Mesh{Link: LinkOf(c), Site: c.Site}
 	if s.near == nil {
 		return
 	}

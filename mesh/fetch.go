@@ -83,7 +83,7 @@ func (m *Mesh) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, del
 		}
 	}
 	f.core = swarm.New(swarm.Options{
-		ID: s.ID.String(), Self: m.o.Device, Chunks: len(f.chunks), Have: have, Groups: s.Groups,
+		ID: s.ID.String(), Self: m.o.Device, Link: m.o.Link, Chunks: len(f.chunks), Have: have, Groups: s.Groups,
 		HoldOff: m.holdOff(), Stall: m.o.Stall,
 	})
 	f.before = m.o.Received()
@@ -249,7 +249,7 @@ func (f *fetch) run(ctx context.Context) error {
 func (f *fetch) post() {
 	f.told, f.toldAt = f.m.o.Received()-f.before, time.Now()
 	f.board.Post(swarm.PeerSeen{
-		Have: f.core.Shows(), Claims: f.core.Claims(), Site: f.core.Site(), Patches: f.s.kept(), Received: f.told,
+		Have: f.core.Shows(), Claims: f.core.Claims(), Site: f.core.Site(), Patches: f.s.kept(), Link: f.m.o.Link, Received: f.told,
 	})
 }
 
@@ -296,7 +296,7 @@ func (f *fetch) hear(ctx context.Context, words []swarm.Word) (heard swarm.Peers
 			continue
 		}
 		if !f.followed[w.Device] {
-			heard = append(heard, swarm.PeerHeard{Peer: w.Device, Claims: w.Claims, Pack: f.packs.get(w.Pack), Received: w.Received})
+			heard = append(heard, swarm.PeerHeard{Peer: w.Device, Claims: w.Claims, Pack: f.packs.get(w.Pack), Link: w.Link, Received: w.Received})
 		}
 		select { // they ask again by themselves if this is full
 		case f.links <- swarm.Known{Device: w.Device}:

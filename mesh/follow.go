@@ -168,7 +168,7 @@ func (f *fetch) understand(state exchange.State) (e swarm.PeerSeen, words []swar
 	if e.Site, err = swarm.ParseNear(n, state.Near); err != nil {
 		return e, nil, err
 	}
-	e.Received = state.Received
+	e.Received, e.Link = state.Received, swarm.Link(state.Link)
 	for _, p := range state.Packs {
 		covers, err := swarm.ParseSet(n, p.Covers)
 		if err != nil {
@@ -187,7 +187,7 @@ func (f *fetch) understand(state exchange.State) (e swarm.PeerSeen, words []swar
 		if err != nil {
 			return e, nil, err
 		}
-		words = append(words, swarm.Word{Device: w.Device, Revision: w.Revision, Claims: claims, Pack: w.Pack, Received: w.Received})
+		words = append(words, swarm.Word{Device: w.Device, Revision: w.Revision, Claims: claims, Pack: w.Pack, Link: swarm.Link(w.Link), Received: w.Received})
 	}
 	return e, words, nil
 }

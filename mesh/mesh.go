@@ -47,6 +47,7 @@ type Options struct {
 	Interfaces  []string               // to look for neighbours on; empty: all
 	Listen      string                 // address of the exchange; empty: any free port
 	Off         bool                   // no neighbours at all: everything comes from the origin
+	Link        swarm.Link             // what bytes to neighbours and the origin cost here
 	// Received counts the bytes that come from origins, while they come; neighbours wait for a device for as long as it
 	// receives. Nil: it is not known.
 	Received func() int64
@@ -251,6 +252,6 @@ func (m *Mesh) Served() int64 { return m.server.Served() }
 func (m *Mesh) Share(s Swarm) (stop func()) {
 	chunks := s.Index.Distinct()
 	board := exchange.NewBoard(m.o.Device, len(chunks), swarm.PackOf(len(chunks), s.Groups))
-	board.Post(swarm.PeerSeen{Have: held(chunks, s.Have), Patches: s.kept()})
+	board.Post(swarm.PeerSeen{Have: held(chunks, s.Have), Patches: s.kept(), Link: m.o.Link})
 	return m.server.Trade(s.ID, board, exchange.Goods{Chunks: s.Have, Patches: s.Patches})
 }

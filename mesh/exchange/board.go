@@ -19,6 +19,7 @@ type State struct {
 	Near     []int  `json:"near,omitempty"`     // what others have, and how far they are: swarm.Near.Runs
 	Pack     string `json:"pack,omitempty"`     // swarm.Pack.ID
 	Patches  []int  `json:"patches,omitempty"`  // groups of the pack that it passes on: swarm.Set.Runs
+	Link     string `json:"link,omitempty"`     // swarm.Link
 	Received int64  `json:"received,omitempty"` // bytes from the origin, so far
 	// Words of other devices, and what packs cover, that are news since the revision that was asked with.
 	Words []Word `json:"words,omitempty"`
@@ -31,6 +32,7 @@ type Word struct {
 	Revision uint64 `json:"rev"`
 	Fetching []int  `json:"fetching,omitempty"`
 	Pack     string `json:"pack,omitempty"`
+	Link     string `json:"link,omitempty"`
 	Received int64  `json:"received,omitempty"`
 }
 
@@ -84,8 +86,8 @@ func (b *Board) Post(e swarm.PeerSeen) {
 	defer b.mu.Unlock()
 	b.turn()
 	s := &b.state
-	s.Have, s.Fetching, s.Near, s.Patches, s.Received = e.Have.Bytes(), e.Claims.Runs(), e.Site.Runs(), e.Patches.Runs(), e.Received
-	b.news.Say(swarm.Word{Device: b.self, Revision: s.Revision, Claims: e.Claims.Clone(), Pack: s.Pack, Received: e.Received}, s.Revision, time.Now())
+	s.Have, s.Fetching, s.Near, s.Patches, s.Link, s.Received = e.Have.Bytes(), e.Claims.Runs(), e.Site.Runs(), e.Patches.Runs(), string(e.Link), e.Received
+	b.news.Say(swarm.Word{Device: b.self, Revision: s.Revision, Claims: e.Claims.Clone(), Pack: s.Pack, Link: e.Link, Received: e.Received}, s.Revision, time.Now())
 }
 
 // pack returns the id of this device's pack.
@@ -145,7 +147,7 @@ func (b *Board) Await(ctx context.Context, revision uint64) State {
 func (b *Board) since(revision uint64) State {
 	s := b.state
 	for _, w := range b.news.Since(revision, time.Now()) {
-		s.Words = append(s.Words, Word{w.Device, w.Revision, w.Claims.Runs(), w.Pack, w.Received})
+		s.Words = append(s.Words, Word{w.Device, w.Revision, w.Claims.Runs(), w.Pack, string(w.Link), w.Received})
 	}
 	for _, p := range b.packs {
 		if p.since > revision {

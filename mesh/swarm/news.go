@@ -8,7 +8,8 @@ type Word struct {
 	Revision uint64 // rises with every word of the device
 	Claims   Set
 	Pack     string // Pack.ID
-	Received int64  // bytes from the origin so far
+	Link     Link
+	Received int64 // bytes from the origin so far
 }
 
 // Limits of News.

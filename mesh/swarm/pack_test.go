@@ -1,6 +1,7 @@
 package swarm_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -73,8 +74,10 @@ func TestSlowUplink(t *testing.T) {
 func TestBasesDiffer(t *testing.T) {
 	const chunks = 240
 	large, small := pack(chunks, 40, 50), pack(chunks, 200, 7)
-	for _, n := range []int{3, 20, 50} {
+	for draw := range 9 {
+		n := []int{3, 20, 50}[draw%3]
 		l := play(t, lan.New(lan.Site{Devices: n, Chunks: chunks, Edit: func(i int, o *swarm.Options) {
+			o.ID = fmt.Sprint(draw)
 			switch i % 3 {
 			case 0:
 				o.Groups = large

@@ -16,7 +16,8 @@ type peer struct {
 	plain    bool              // it is not asked for patches any more
 	since    map[int]time.Time // chunk that it claims and nobody here has → since when
 	pack     Pack
-	first    bool      // its pack goes before this device's
+	first    bool // its pack goes before this device's
+	link     Link
 	weights  []uint64  // unit → weight
 	lacks    bool      // it is fetching too, so it may own units
 	moved    time.Time // when it last claimed anything new, or received something that it claims
@@ -34,7 +35,7 @@ type peer struct {
 func (s *Swarm) know(id string, now time.Time) *peer {
 	p, ok := s.peers[id]
 	if !ok {
-		p = &peer{have: NewSet(s.o.Chunks), weights: s.weigh(id), moved: now, lacks: true, since: map[int]time.Time{}}
+		p = &peer{have: NewSet(s.o.Chunks), weights: s.weigh(id, ""), moved: now, lacks: true, since: map[int]time.Time{}}
 		s.peers[id], s.joined = p, now
 	}
 	return p
@@ -51,7 +52,7 @@ func (s *Swarm) seen(e PeerSeen, now time.Time) {
 	}
 	p.heard, p.sure, p.verified = once, now, time.Time{}
 	p.lacks = e.Have.Count() < s.o.Chunks
-	s.stands(p, e.Claims, e.Pack, e.Received, now)
+	s.stands(p, PeerHeard{Peer: e.Peer, Claims: e.Claims, Pack: e.Pack, Link: e.Link, Received: e.Received}, now)
 	if e.Have.more(p.have) && p.lacks {
 		s.arrives(now)
 	}
@@ -93,13 +94,17 @@ func (s *Swarm) hear(e PeerHeard, now time.Time) {
 		p.heard = true
 	}
 	if p.heard {
-		s.stands(p, e.Claims, e.Pack, e.Received, now)
+		s.stands(p, e, now)
 	}
 }
 
 // stands notes what is said of any neighbour. It moves when it claims more, or receives while it claims something: one that
 // never claims anything does nothing for others.
-func (s *Swarm) stands(p *peer, claims Set, pack Pack, received int64, now time.Time) {
+func (s *Swarm) stands(p *peer, e PeerHeard, now time.Time) {
+	claims, pack, received := e.Claims, e.Pack, e.Received
+	if e.Link != p.link {
+		p.link, p.weights = e.Link, s.weigh(e.Peer, e.Link)
+	}
 	some := claims.Count() > 0
 	if claims.more(p.claims) || some && received > p.received {
 		p.moved = now

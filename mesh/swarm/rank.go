@@ -21,13 +21,16 @@ func (s *Swarm) least(c int, of func(string, *peer) bool) string {
 		if !of(id, p) {
 			continue
 		}
-		if b := s.peers[best]; best == "" || p.flying < b.flying ||
-			p.flying == b.flying && p.weights[u]<<(c%64) > b.weights[u]<<(c%64) {
+		if b := s.peers[best]; best == "" || p.busy() < b.busy() ||
+			p.busy() == b.busy() && p.weights[u]<<(c%64) > b.weights[u]<<(c%64) {
 			best = id
 		}
 	}
 	return best
 }
+
+// busy is how little a neighbour should be asked for one more chunk.
+func (p *peer) busy() int { return (p.flying + 1) * p.link.price() }
 
 // rival is a neighbour that may own what this device lacks, since it lacks something too.
 type rival struct {
@@ -56,16 +59,36 @@ func (s *Swarm) standsFrom(p *peer) time.Time {
 		moved = held
 	}
 	until := moved.Add(s.patience())
-	if at := p.oldest(); !at.IsZero() && at.Add(s.word).Before(until) {
-		return at.Add(s.word)
+	for _, k := range kinds {
+		if at := p.oldest(k); !at.IsZero() && at.Add(s.word[k]).Before(until) {
+			until = at.Add(s.word[k])
+		}
 	}
 	return until
 }
 
-// oldest returns since when a neighbour has claimed what it has claimed for longest, of what has not come; zero: nothing.
-func (p *peer) oldest() (oldest time.Time) {
-	for _, at := range p.since {
-		if oldest.IsZero() || at.Before(oldest) {
+// kind is how a chunk comes from the origin: by itself, or out of a patch, which takes longer as more comes.
+type kind int
+
+const (
+	single kind = iota
+	patched
+)
+
+var kinds = [...]kind{single, patched}
+
+func kindOf(patch bool) kind {
+	if patch {
+		return patched
+	}
+	return single
+}
+
+// oldest returns since when a neighbour has claimed what it has claimed for longest, of one kind and of what has not come;
+// zero: nothing.
+func (p *peer) oldest(k kind) (oldest time.Time) {
+	for c, at := range p.since {
+		if kindOf(p.pack.Chunks.Has(c)) == k && (oldest.IsZero() || at.Before(oldest)) {
 			oldest = at
 		}
 	}
@@ -75,29 +98,44 @@ func (p *peer) oldest() (oldest time.Time) {
 // crowd is how many neighbours must claim something for what is usual among them to count.
 const crowd = 3
 
+// patchWord is how much longer a patch may take than a single chunk where nobody knows.
+const patchWord = 3
+
 // lately brings up to date how long claims count: twice what a fetch from the origin takes. That is what those of this device
 // took, or one that is under way, or how old the claims of most neighbours grew.
 func (s *Swarm) lately(now time.Time) {
-	usual := s.slow
-	for _, r := range s.flying {
-		if r.from == origin {
-			usual = max(usual, now.Sub(r.since))
+	for _, k := range kinds {
+		var ages []time.Duration
+		for _, p := range s.peers {
+			if at := p.oldest(k); p.lacks && !at.IsZero() {
+				ages = append(ages, now.Sub(at))
+			}
+		}
+		if len(ages) >= crowd {
+			slices.Sort(ages)
+			s.usual[k] = max(s.usual[k], ages[(len(ages)-1)/3]) // some may claim what they do not do
 		}
 	}
-	var ages []time.Duration
-	for _, p := range s.peers {
-		if at := p.oldest(); p.lacks && !at.IsZero() {
-			ages = append(ages, now.Sub(at))
+	usual := s.usual
+	for c, r := range s.flying {
+		if k := kindOf(s.units[s.unitOf[c]].patch); r.from == origin {
+			usual[k] = max(usual[k], now.Sub(r.since))
 		}
 	}
-	if len(ages) >= crowd {
-		slices.Sort(ages)
-		s.usual = max(s.usual, ages[(len(ages)-1)/3]) // some may claim what they do not do
+	for _, k := range kinds {
+		usual[k] = max(usual[k], s.slow)
 	}
-	usual = max(usual, s.usual)
-	s.word = max(s.o.Stall, 2*usual)
-	if usual == 0 {
-		s.word = longestWord * s.o.Stall
+	if usual[patched] == 0 {
+		usual[patched] = patchWord * usual[single]
+	}
+	if usual[single] == 0 {
+		usual[single] = usual[patched]
+	}
+	for _, k := range kinds {
+		s.word[k] = max(s.o.Stall, 2*usual[k])
+		if usual[k] == 0 {
+			s.word[k] = longestWord * s.o.Stall
+		}
 	}
 }
 

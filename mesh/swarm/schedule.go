@@ -93,7 +93,12 @@ func (s *Swarm) opens() time.Time {
 
 // quiet reports whether nothing has come to anybody for long, and nobody here knows how long a fetch takes.
 func (s *Swarm) quiet(now time.Time) bool {
-	return s.slow == 0 && s.usual == 0 && s.load == 0 && !now.Before(s.quietAt())
+	return s.unknown() && !now.Before(s.quietAt())
+}
+
+// unknown reports whether nobody here knows how long a fetch takes, and this device does not find out just now.
+func (s *Swarm) unknown() bool {
+	return s.slow == 0 && s.usual == [len(kinds)]time.Duration{} && s.load == 0
 }
 
 func (s *Swarm) quietAt() time.Time {
@@ -109,8 +114,10 @@ func (s *Swarm) quietAt() time.Time {
 // the others learn from when the chunk comes to them.
 func (s *Swarm) probe(rivals []rival, now time.Time) []any {
 	old := func(p rival) bool {
-		at := p.oldest()
-		return !at.IsZero() && now.Sub(at) >= s.o.Stall
+		return slices.ContainsFunc(kinds[:], func(k kind) bool {
+			at := p.oldest(k)
+			return !at.IsZero() && now.Sub(at) >= s.o.Stall
+		})
 	}
 	i := slices.IndexFunc(s.units, func(u unit) bool { return u.lacking > 0 })
 	if !slices.ContainsFunc(rivals, old) {
@@ -143,7 +150,11 @@ func (s *Swarm) arrives(now time.Time) {
 }
 
 // learn takes how long a single chunk took for what a unit may take.
-func (s *Swarm) learn(d time.Duration) { s.usual = max(s.usual, d*GroupSize/probeParts) }
+func (s *Swarm) learn(d time.Duration) {
+	for _, k := range kinds {
+		s.usual[k] = max(s.usual[k], d*GroupSize/probeParts)
+	}
+}
 
 // comes reports whether a chunk that the site is said to have is worth waiting for.
 func (s *Swarm) comes(c int, now time.Time) bool {
@@ -235,7 +246,7 @@ func (s *Swarm) Wake(now time.Time) time.Time {
 		}
 		return false
 	}
-	if s.slow == 0 && s.usual == 0 && s.load == 0 && claimed() {
+	if s.unknown() && claimed() {
 		for at := s.quietAt(); next.IsZero() || at.Before(next); at = at.Add(s.handover()) {
 			sooner(at)
 		}

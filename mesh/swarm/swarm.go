@@ -5,7 +5,8 @@
 //
 // The distinct chunks of an index, numbered in order of first use, form units: the groups of the device's pack of patches,
 // whose chunks come together, and blocks of [GroupSize] of the others, whose chunks come one by one. Every unit has one
-// owner among the devices that lack some of it: the one with the highest rendezvous hash of (unit, device). All devices
+// owner among the devices that lack some of it: the one with the highest rendezvous hash of (unit, device), in which wired
+// devices have more chances than those on Wi-Fi, and those that pay for bytes or run on batteries have none beside others. All devices
 // that see the same neighbours name the same owner without talking. The owner fetches from the origin; the others wait
 // until somebody they follow has the chunks and take them from there.
 //
@@ -62,6 +63,7 @@ const (
 type Options struct {
 	ID      string        // of the swarm: another payload, other owners
 	Self    string        // this device
+	Link    Link          // of it
 	Chunks  int           // distinct chunks of the index
 	Have    []int         // those that this device has, or gets without the swarm
 	Groups  [][]int       // chunks that come together, by patches: disjoint, each ascending
@@ -83,21 +85,21 @@ type Swarm struct {
 	taking  int              // and of those to neighbours
 	claimed Set              // what this device fetches from the origin
 	peers   map[string]*peer
-	holders []uint16          // chunk → how many neighbours have it
-	weights []uint64          // unit → weight of this device
-	failed  map[int]time.Time // chunk → when the origin failed to give it, or the last that had it went
-	near    Near              // what neighbours have, and others beyond them
-	shifted bool              // that has changed in this step
-	rumour  map[int]time.Time // chunk of those → since when
-	doubted map[int]time.Time // chunk of those that did not come in time → since when
-	doubts  map[string]bool   // neighbours to be asked themselves
-	pause   time.Time         // the origin is not asked before
-	backoff time.Duration     // how long the last pause was; 0: the origin is well
-	slow    time.Duration     // how long the origin takes for a request of this device, lately
-	usual   time.Duration     // how long it takes for most of the site
-	joined  time.Time         // when a neighbour last turned up
-	came    time.Time         // when anybody in sight last got anything
-	word    time.Duration     // how long a claim counts; see lately
+	holders []uint16                  // chunk → how many neighbours have it
+	weights []uint64                  // unit → weight of this device
+	failed  map[int]time.Time         // chunk → when the origin failed to give it, or the last that had it went
+	near    Near                      // what neighbours have, and others beyond them
+	shifted bool                      // that has changed in this step
+	rumour  map[int]time.Time         // chunk of those → since when
+	doubted map[int]time.Time         // chunk of those that did not come in time → since when
+	doubts  map[string]bool           // neighbours to be asked themselves
+	pause   time.Time                 // the origin is not asked before
+	backoff time.Duration             // how long the last pause was; 0: the origin is well
+	slow    time.Duration             // how long the origin takes for a request of this device, lately
+	usual   [len(kinds)]time.Duration // how long it takes for most of the site
+	joined  time.Time                 // when a neighbour last turned up
+	came    time.Time                 // when anybody in sight last got anything
+	word    [len(kinds)]time.Duration // how long a claim counts; see lately
 }
 
 // request is what was asked for at once: a chunk, or the patch of a group.
@@ -132,10 +134,11 @@ type (
 	PeerSeen struct { // a neighbour in this swarm said where it stands
 		Peer     string
 		Have     Set
-		Claims   Set   // chunks
-		Site     Near  // what others beyond it have, as far as it knows
-		Pack     Pack  // zero: none
-		Patches  Set   // groups of it whose patches it can pass on
+		Claims   Set  // chunks
+		Site     Near // what others beyond it have, as far as it knows
+		Pack     Pack // zero: none
+		Patches  Set  // groups of it whose patches it can pass on
+		Link     Link
 		Received int64 // bytes from the origin so far
 		Once     bool  // it answers Verify, and is not followed
 	}
@@ -144,6 +147,7 @@ type (
 		Peer     string
 		Claims   Set
 		Pack     Pack // zero: none, or not known
+		Link     Link
 		Received int64
 	}
 	PeerLeft struct{ Peer string } // this device does not follow it any more
@@ -213,7 +217,7 @@ func New(o Options) *Swarm {
 			s.unitOf[c] = i
 		}
 	}
-	s.weights = s.weigh(o.Self)
+	s.weights = s.weigh(o.Self, o.Link)
 	for _, c := range o.Have {
 		s.gain(c)
 	}

@@ -2,7 +2,6 @@ package swarm
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 )
@@ -73,16 +72,4 @@ func cut(n int, groups [][]int) (units []unit, pack Pack) {
 		}
 	}
 	return units, pack
-}
-
-// weigh returns a device's rendezvous hash (Thaler and Ravishankar 1998) for each unit: the first eight bytes of
-// SHA-256(key, swarm, device).
-func (s *Swarm) weigh(device string) []uint64 {
-	out := make([]uint64, len(s.units))
-	for i, u := range s.units {
-		b := binary.BigEndian.AppendUint64(make([]byte, 0, 128), u.key)
-		sum := sha256.Sum256(append(append(b, s.o.ID...), device...))
-		out[i] = binary.BigEndian.Uint64(sum[:])
-	}
-	return out
 }

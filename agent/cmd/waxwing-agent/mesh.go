@@ -10,6 +10,7 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/firmware/remote"
 	"github.com/waxwing-ota/waxwing/mesh"
+	swarms "github.com/waxwing-ota/waxwing/mesh/swarm"
 )
 
 // neighbors is the mesh as the agent knows it.
@@ -18,7 +19,7 @@ type neighbors struct{ *mesh.Mesh }
 func newMesh(c *agent.Config, id *agent.Identity, from agent.Sources, log *slog.Logger) (agent.Neighbors, error) {
 	m, err := mesh.New(mesh.Options{
 		Device: c.Device, Certificate: id.Certificate, FleetCA: id.Pool(), Fleet: c.Fleet,
-		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Objects: from.Objects, Received: from.Received, Log: log,
+		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Link: swarms.Link(agent.LinkOf(c)), Objects: from.Objects, Received: from.Received, Log: log,
 	})
 	return neighbors{m}, err
 }

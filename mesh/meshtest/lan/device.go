@@ -25,6 +25,7 @@ type Device struct {
 	Nature Nature
 	l      *LAN
 	number int
+	linkOf swarm.Link
 	groups [][]int
 	group  map[int]int // chunk → its group
 	kept   swarm.Set   // groups whose patches it can pass on
@@ -64,7 +65,7 @@ func newDevice(l *LAN, i int) *Device {
 			d.group[c] = i
 		}
 	}
-	d.groups = o.Groups
+	d.groups, d.linkOf = o.Groups, o.Link
 	d.kept = swarm.NewSet(len(o.Groups))
 	d.swarm = swarm.New(o)
 	d.packs[d.swarm.Pack().ID] = d.swarm.Pack()
@@ -74,6 +75,12 @@ func newDevice(l *LAN, i int) *Device {
 
 // Die lets a device go without a word.
 func (d *Device) Die() { d.dead = true }
+
+// Link is what it says of its link.
+func (d *Device) Link() swarm.Link { return d.linkOf }
+
+// Received is what it has had of the uplink.
+func (d *Device) Received() time.Duration { return time.Duration(d.received) }
 
 // Have returns how many chunks it has.
 func (d *Device) Have() int { return d.swarm.Have().Count() }

@@ -191,7 +191,7 @@ func (d *Device) believes(words []swarm.Word) {
 			continue
 		}
 		if _, direct := d.following[other.number]; !direct {
-			heard = append(heard, swarm.PeerHeard{Peer: w.Device, Claims: w.Claims, Pack: d.packs[w.Pack], Received: w.Received})
+			heard = append(heard, swarm.PeerHeard{Peer: w.Device, Claims: w.Claims, Pack: d.packs[w.Pack], Link: w.Link, Received: w.Received})
 		}
 	}
 	if len(heard) > 0 {
@@ -206,7 +206,7 @@ func (d *Device) says(to *Device) swarm.PeerSeen {
 		all.Add(c)
 	}
 	e := swarm.PeerSeen{
-		Peer: d.ID, Have: d.swarm.Shows(), Claims: d.swarm.Claims().Clone(), Site: d.swarm.Site(), Pack: d.swarm.Pack(), Patches: d.kept.Clone(), Received: d.received,
+		Peer: d.ID, Have: d.swarm.Shows(), Claims: d.swarm.Claims().Clone(), Site: d.swarm.Site(), Pack: d.swarm.Pack(), Patches: d.kept.Clone(), Link: d.linkOf, Received: d.received,
 	}
 	switch d.Nature {
 	case Forger:
@@ -226,7 +226,7 @@ func (d *Device) says(to *Device) swarm.PeerSeen {
 			}
 		}
 	}
-	w := swarm.Word{Device: d.ID, Claims: e.Claims, Pack: e.Pack.ID, Received: e.Received}
+	w := swarm.Word{Device: d.ID, Claims: e.Claims, Pack: e.Pack.ID, Link: e.Link, Received: e.Received}
 	if d.news.Say(w, d.serial+1, d.now()) {
 		d.serial++
 	}

@@ -1,0 +1,76 @@
+package swarm_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/waxwing-ota/waxwing/mesh/meshtest/lan"
+	"github.com/waxwing-ota/waxwing/mesh/swarm"
+)
+
+// linked plays a site whose devices have the links that a list says, again and again.
+func linked(t *testing.T, n, chunks int, links ...swarm.Link) *lan.LAN {
+	t.Helper()
+	l := play(t, lan.New(lan.Site{Devices: n, Chunks: chunks, Edit: func(i int, o *swarm.Options) { o.Link = links[i%len(links)] }}))
+	if copies := l.Copies(time.Duration(chunks) * l.ChunkTime); copies > 1.03 {
+		t.Errorf("%v: %.3f copies over the uplink", links, copies)
+	}
+	if limit := time.Duration(chunks)*l.ChunkTime*12/10 + 3*time.Second; l.Took > limit {
+		t.Errorf("%v: took %s", links, l.Took)
+	}
+	return l
+}
+
+// TestLinksShare holds who fetches for the site: wired devices four times as much as those on Wi-Fi, and who pays for bytes
+// nothing, unless there is nobody else.
+func TestLinksShare(t *testing.T) {
+	const chunks, n = 960, 20
+	received := func(l *lan.LAN) (by map[swarm.Link]time.Duration) {
+		by = map[swarm.Link]time.Duration{}
+		for i := range n {
+			by[l.Device(i).Link()] += l.Device(i).Received()
+		}
+		return by
+	}
+	by := received(linked(t, n, chunks, swarm.Wired, swarm.WiFi))
+	if ratio := float64(by[swarm.Wired]) / float64(by[swarm.WiFi]); ratio < 2.5 || ratio > 7 {
+		t.Errorf("wired devices fetched %.1f times what those on Wi-Fi did", ratio)
+	}
+	for _, free := range []swarm.Link{swarm.Cellular, swarm.Battery} {
+		if by := received(linked(t, n, chunks, swarm.WiFi, free)); by[free] > 0 {
+			t.Errorf("%s fetched for %s beside devices on Wi-Fi", free, by[free])
+		}
+		linked(t, n, chunks, free) // they all finish
+	}
+	if by := received(linked(t, n, chunks, "", "a link of tomorrow")); by[""] == 0 || by["a link of tomorrow"] == 0 {
+		t.Errorf("not all count as wired: %v", by)
+	}
+}
+
+// TestWiredServe holds that a neighbour on a battery is asked for what nobody else has, and a wired one first.
+func TestWiredServe(t *testing.T) {
+	all := swarm.NewSet(8)
+	for c := range 8 {
+		all.Add(c)
+	}
+	asked := func(links map[string]swarm.Link) (by map[string]int) {
+		s := swarm.New(swarm.Options{Self: "a", Chunks: 8, HoldOff: time.Second, Stall: time.Second})
+		now := time.Unix(0, 0)
+		for id, link := range links {
+			s.Step(swarm.PeerSeen{Peer: id, Have: all, Link: link}, now)
+		}
+		by = map[string]int{}
+		for _, effect := range s.Step(swarm.Began{}, now) {
+			if e, ok := effect.(swarm.FromPeer); ok {
+				by[e.Peer]++
+			}
+		}
+		return by
+	}
+	if by := asked(map[string]swarm.Link{"b": swarm.Battery, "c": swarm.WiFi, "d": swarm.Wired}); by["d"] != 2 || by["b"] > 0 {
+		t.Errorf("asked %v", by)
+	}
+	if by := asked(map[string]swarm.Link{"b": swarm.Battery}); by["b"] != 2 {
+		t.Errorf("asked %v", by)
+	}
+}
