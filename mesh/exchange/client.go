@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -106,8 +105,8 @@ func (c *Client) State(ctx context.Context, at netip.AddrPort, id firmware.Diges
 	if err != nil {
 		return State{}, err
 	}
-	var s State
-	if err := json.Unmarshal(r.body, &s); err != nil {
+	s, err := parseState(r.body)
+	if err != nil {
 		return s, fmt.Errorf("state of %s: %w", at, err)
 	}
 	return s, nil
