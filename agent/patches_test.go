@@ -138,7 +138,7 @@ func TestPatchesOutliveARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for cut := range len(j) {
+	for cut := range j {
 		if cut%7 > 0 {
 			continue
 		}
