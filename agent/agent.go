@@ -139,14 +139,14 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.offences = newOffences(a)
 	a.neighbors = Alone()
 	if o.Neighbors != nil {
-		if a.neighbors, err = o.Neighbors(Sources{Objects: a.object, Received: a.origin.Bytes}); err != nil {
+		if a.neighbors, err = o.Neighbors(Sources{Objects: a.object, Received: a.origin.Bytes, Offended: a.offences.hear}); err != nil {
 			return nil, fmt.Errorf("mesh: %w", err)
 		}
 	}
 	a.site = newSite(a)
-	a.offences = newOffences(a)
 	a.reporter = newReporter(a)
 	return a, nil
 }

@@ -22,7 +22,7 @@
 //
 // # Offences
 //
-// What neighbours did and should not have done ([Witness]) is in the report and in status for a day. It is an accusation
+// What neighbours did and should not have done ([Sources].Offended) is in the report and in status for a day. It is an accusation
 // and no proof: nothing is decided by it, here or on the server.
 //
 // # Configuration

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/waxwing-ota/waxwing/agent/protocol"
 	"github.com/waxwing-ota/waxwing/firmware"
 )
 
@@ -44,6 +45,8 @@ func (a *Agent) mingle(ctx context.Context) error {
 type Sources struct {
 	Objects  func(firmware.Digest) []byte // small content that it may hand out
 	Received func() int64                 // bytes from the origin, counted while they come
+	// Offended hears of each offence, of a device by its id, or of an address where no id is known. It does not block.
+	Offended func(neighbor string, kind protocol.OffenceKind)
 }
 
 // repository reads signed metadata from the origin, and what its digest proves from neighbours first. An index that follows

@@ -13,13 +13,6 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
 )
 
-// Witness is Neighbors that tell what others did and should not have done.
-type Witness interface {
-	// Watch has a function told of each offence: by a device id, or by an address where no id is known. It is called once,
-	// before Run; the function may be called from several goroutines and does not block.
-	Watch(offended func(neighbor string, kind protocol.OffenceKind))
-}
-
 const (
 	offendedFor  = 24 * time.Hour // that an offence is told
 	accuseEvery  = time.Minute    // new ones are told at once, and then not more often: who forges many would make this device talk
@@ -47,9 +40,6 @@ func newOffences(a *Agent) *offences {
 		file: filepath.Join(a.Config.Path(stateDir), "offences.json"),
 	}
 	o.load()
-	if w, ok := a.neighbors.(Witness); ok {
-		w.Watch(o.hear)
-	}
 	return o
 }
 

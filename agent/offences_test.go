@@ -152,24 +152,17 @@ func TestOffencesFile(t *testing.T) {
 	}
 }
 
-// gossip is neighbours of whom one does wrong.
-type gossip struct {
-	alone
-	tell func(string, protocol.OffenceKind)
-}
-
-func (g *gossip) Watch(offended func(string, protocol.OffenceKind)) { g.tell = offended }
-
 // TestOffencesAreReported lets a device report what a neighbour did, at once, and after a restart too.
 func TestOffencesAreReported(t *testing.T) {
-	b, near := newBench(t, false), &gossip{}
-	b.near = func(Sources) (Neighbors, error) { return near, nil }
+	b := newBench(t, false)
+	var tell func(string, protocol.OffenceKind)
+	b.near = func(s Sources) (Neighbors, error) { tell = s.Offended; return Alone(), nil }
 	stop := b.start()
 	first := b.cloud.Await("a start", func(r protocol.Report) bool { return r.Device == "d-1" })
 	if first.Offences != nil {
 		t.Error(first.Offences)
 	}
-	near.tell("d-2", protocol.OffenceNoDeeds)
+	tell("d-2", protocol.OffenceNoDeeds)
 	accuses := func(r protocol.Report) bool {
 		return len(r.Offences) == 1 && r.Offences[0].Neighbor == "d-2" && r.Offences[0].Kind == protocol.OffenceNoDeeds
 	}

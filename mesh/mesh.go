@@ -70,7 +70,6 @@ type Mesh struct {
 	judged chan discovery.Verdict
 	look   chan struct{} // buffer of one
 	intro  introductions
-	watch  func(Offence) // may be nil
 
 	mu        sync.Mutex
 	since     time.Time // when looking for neighbours began; zero: not yet

@@ -26,17 +26,11 @@ const (
 	Flood      = Kind("flood")          // so many packets of discovery that they were not read any more
 )
 
-// Watch tells a function of offences from now on, beside Options.Offended and under the same rules: for those who are
-// not there yet when the mesh is made. Call it before Run.
-func (m *Mesh) Watch(offended func(Offence)) { m.watch = offended }
-
 // offended tells of an offence.
 func (m *Mesh) offended(neighbor string, kind Kind) {
 	m.o.Log.Warn("a neighbour offends", "neighbor", neighbor, "kind", kind)
-	for _, tell := range []func(Offence){m.o.Offended, m.watch} {
-		if tell != nil {
-			tell(Offence{Neighbor: neighbor, Kind: kind})
-		}
+	if m.o.Offended != nil {
+		m.o.Offended(Offence{Neighbor: neighbor, Kind: kind})
 	}
 }
 

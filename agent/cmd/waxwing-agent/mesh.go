@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/waxwing-ota/waxwing/agent"
+	"github.com/waxwing-ota/waxwing/agent/protocol"
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/firmware/remote"
 	"github.com/waxwing-ota/waxwing/mesh"
@@ -17,9 +18,10 @@ import (
 type neighbors struct{ *mesh.Mesh }
 
 func newMesh(c *agent.Config, id *agent.Identity, from agent.Sources, log *slog.Logger) (agent.Neighbors, error) {
+	offended := func(o mesh.Offence) { from.Offended(o.Neighbor, protocol.OffenceKind(o.Kind)) }
 	m, err := mesh.New(mesh.Options{
 		Device: c.Device, Certificate: id.Certificate, FleetCA: id.Pool(), Fleet: c.Fleet,
-		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Link: swarms.Link(agent.LinkOf(c)), Objects: from.Objects, Received: from.Received, Log: log,
+		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Link: swarms.Link(agent.LinkOf(c)), Objects: from.Objects, Offended: offended, Received: from.Received, Log: log,
 	})
 	return neighbors{m}, err
 }

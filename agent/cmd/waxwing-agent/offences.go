@@ -4,17 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/waxwing-ota/waxwing/agent"
 	"github.com/waxwing-ota/waxwing/agent/protocol"
-	"github.com/waxwing-ota/waxwing/mesh"
 )
-
-// Watch implements agent.Witness.
-func (n neighbors) Watch(offended func(string, protocol.OffenceKind)) {
-	n.Mesh.Watch(func(o mesh.Offence) { offended(o.Neighbor, protocol.OffenceKind(o.Kind)) })
-}
-
-var _ agent.Witness = neighbors{}
 
 // accusation says in words what a neighbour did.
 func accusation(x protocol.Offence) string {
