@@ -51,6 +51,12 @@ func NewFleet(t testing.TB) *Fleet {
 // Device returns a certificate for a device of the fleet.
 func (f *Fleet) Device(t testing.TB, id string) tls.Certificate {
 	t.Helper()
+	return f.Until(t, id, time.Now().Add(time.Hour), x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth)
+}
+
+// Until returns a certificate that is good until a time, in whole seconds, and for some uses.
+func (f *Fleet) Until(t testing.TB, id string, end time.Time, uses ...x509.ExtKeyUsage) tls.Certificate {
+	t.Helper()
 	key := newKey(t)
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
@@ -58,8 +64,7 @@ func (f *Fleet) Device(t testing.TB, id string) tls.Certificate {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: id}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+		NotAfter: end, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: uses,
 	}, f.ca, key.Public(), f.key)
 	if err != nil {
 		t.Fatal(err)
