@@ -249,7 +249,7 @@ func (f *fetch) run(ctx context.Context) error {
 func (f *fetch) post() {
 	f.told, f.toldAt = f.m.o.Received()-f.before, time.Now()
 	f.board.Post(swarm.PeerSeen{
-		Have: f.core.Shows(), Claims: f.core.Claims(), Site: f.core.Site(), Patches: f.s.kept(), Link: f.m.o.Link, Received: f.told,
+		Have: f.core.Shows(), Claims: f.core.Claims(), Site: f.core.Site(), Patches: f.s.kept(), Link: f.core.Link(), Received: f.told,
 	})
 }
 

@@ -11,7 +11,7 @@ func (s *Swarm) schedule(now time.Time) []any {
 		return nil
 	}
 	var out []any
-	open := !now.Before(s.pause) && !now.Before(s.opens())
+	open := s.link != Limited && !now.Before(s.pause) && !now.Before(s.opens())
 	var rivals []rival
 	if open && s.load < maxFromOrigin {
 		rivals = s.rivals(now)

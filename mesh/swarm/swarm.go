@@ -86,6 +86,7 @@ type Swarm struct {
 	claimed Set              // what this device fetches from the origin
 	peers   map[string]*peer
 	holders []uint16                  // chunk → how many neighbours have it
+	link    Link                      // of this device, now
 	weights []uint64                  // unit → weight of this device
 	failed  map[int]time.Time         // chunk → when the origin failed to give it, or the last that had it went
 	near    Near                      // what neighbours have, and others beyond them
@@ -162,7 +163,8 @@ type (
 		Slow   bool   // it did not answer in time, for which all who wait with this device pay
 		Held   bool   // the origin says that another device of the site has it, or fetches it
 	}
-	Ticked struct{}
+	Restrained struct{ Yes bool } // this device may not ask the origin from now on, or may again
+	Ticked     struct{}
 )
 
 // Effects.
@@ -217,7 +219,7 @@ func New(o Options) *Swarm {
 			s.unitOf[c] = i
 		}
 	}
-	s.weights = s.weigh(o.Self, o.Link)
+	s.link, s.weights = o.Link, s.weigh(o.Self, o.Link)
 	for _, c := range o.Have {
 		s.gain(c)
 	}
@@ -245,8 +247,31 @@ func (s *Swarm) Shows() Set {
 // Claims returns the chunks that this device fetches from the origin; the set is not to be changed.
 func (s *Swarm) Claims() Set { return s.claimed }
 
+// Link returns what neighbours are to know of this device's link; it changes when it is restrained.
+func (s *Swarm) Link() Link { return s.link }
+
 // Pack returns how this device gets chunks by patches, for neighbours to know; it does not change.
 func (s *Swarm) Pack() Pack { return s.pack }
+
+// restrain takes this device out of those who fetch for the site, or puts it back.
+func (s *Swarm) restrain(yes bool) []any {
+	link := s.o.Link
+	if yes {
+		link = Limited
+	}
+	if link == s.link {
+		return nil
+	}
+	s.link, s.weights = link, s.weigh(s.o.Self, link)
+	if yes {
+		for c := range s.o.Chunks {
+			if r := s.flying[c]; r == nil || r.from != origin {
+				s.claimed.Remove(c)
+			}
+		}
+	}
+	return []any{Announce{}}
+}
 
 // Step applies an event.
 func (s *Swarm) Step(event any, now time.Time) []any {
@@ -268,6 +293,8 @@ func (s *Swarm) Step(event any, now time.Time) []any {
 		out = s.got(e.Chunk, now)
 	case Lost:
 		out = s.lost(e, now)
+	case Restrained:
+		out = s.restrain(e.Yes)
 	}
 	out = append(out, s.schedule(now)...)
 	if s.shifted { // pass on also what is not true any more

@@ -14,6 +14,7 @@ const (
 	WiFi     Link = "wifi"     // shared air: what it fetches crosses it again for each neighbour
 	Cellular Link = "cellular" // paid by the byte
 	Battery  Link = "battery"
+	Limited  Link = "limited" // it may not ask the origin now, and serves what it has
 )
 
 // tickets is how many chances a device has to own a unit, beside others: none lets it own what only such devices lack.
@@ -21,7 +22,7 @@ func (l Link) tickets() int {
 	switch l {
 	case WiFi:
 		return 1
-	case Cellular, Battery:
+	case Cellular, Battery, Limited:
 		return 0
 	}
 	return wordsOfHash

@@ -24,7 +24,7 @@ func linked(t *testing.T, n, chunks int, links ...swarm.Link) *lan.LAN {
 // TestLinksShare holds who fetches for the site: wired devices four times as much as those on Wi-Fi, and who pays for bytes
 // nothing, unless there is nobody else.
 func TestLinksShare(t *testing.T) {
-	const chunks, n = 960, 20
+	const chunks, n = 640, 16
 	received := func(l *lan.LAN) (by map[swarm.Link]time.Duration) {
 		by = map[swarm.Link]time.Duration{}
 		for i := range n {
@@ -72,5 +72,45 @@ func TestWiredServe(t *testing.T) {
 	}
 	if by := asked(map[string]swarm.Link{"b": swarm.Battery}); by["b"] != 2 {
 		t.Errorf("asked %v", by)
+	}
+}
+
+// TestRestrained holds that a device that may not ask the origin neither does so nor holds the others up, and that all wait
+// when nobody may.
+func TestRestrained(t *testing.T) {
+	const chunks, n = 320, 10
+	l := lan.New(lan.Site{Devices: n, Chunks: chunks})
+	for i := range n / 2 {
+		l.At(time.Duration(i)*time.Second, func() { l.Device(i).Restrain(true) })
+	}
+	play(t, l)
+	ideal := chunks * l.ChunkTime
+	if copies := l.Copies(ideal); copies > 1.03 {
+		t.Errorf("%.3f copies over the uplink", copies)
+	}
+	if l.Took > ideal*12/10+3*time.Second {
+		t.Errorf("took %s", l.Took)
+	}
+	if got := l.Device(0).Received(); got > 0 {
+		t.Errorf("a device that may not fetch fetched for %s", got)
+	}
+	if got, half := l.Device(4).Received(), ideal/n; got > half {
+		t.Errorf("a device that might fetch for 4 s fetched for %s", got)
+	}
+
+	all := lan.New(lan.Site{Devices: 3, Chunks: chunks})
+	const again = 30 * time.Second
+	for i := range 3 {
+		all.At(0, func() { all.Device(i).Restrain(true) })
+		all.At(again, func() { all.Device(i).Restrain(false) })
+	}
+	all.At(again-time.Millisecond, func() {
+		if all.Spent > 0 {
+			t.Errorf("the uplink was used for %s", all.Spent)
+		}
+	})
+	play(t, all)
+	if copies := all.Copies(ideal); copies > 1.03 {
+		t.Errorf("%.3f copies over the uplink", copies)
 	}
 }

@@ -76,8 +76,11 @@ func newDevice(l *LAN, i int) *Device {
 // Die lets a device go without a word.
 func (d *Device) Die() { d.dead = true }
 
-// Link is what it says of its link.
+// Link is what it was made with.
 func (d *Device) Link() swarm.Link { return d.linkOf }
+
+// Restrain keeps it from asking the origin from now on, or lets it again.
+func (d *Device) Restrain(yes bool) { d.step(swarm.Restrained{Yes: yes}) }
 
 // Received is what it has had of the uplink.
 func (d *Device) Received() time.Duration { return time.Duration(d.received) }

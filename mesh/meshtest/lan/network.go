@@ -206,7 +206,7 @@ func (d *Device) says(to *Device) swarm.PeerSeen {
 		all.Add(c)
 	}
 	e := swarm.PeerSeen{
-		Peer: d.ID, Have: d.swarm.Shows(), Claims: d.swarm.Claims().Clone(), Site: d.swarm.Site(), Pack: d.swarm.Pack(), Patches: d.kept.Clone(), Link: d.linkOf, Received: d.received,
+		Peer: d.ID, Have: d.swarm.Shows(), Claims: d.swarm.Claims().Clone(), Site: d.swarm.Site(), Pack: d.swarm.Pack(), Patches: d.kept.Clone(), Link: d.swarm.Link(), Received: d.received,
 	}
 	switch d.Nature {
 	case Forger:
