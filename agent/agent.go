@@ -61,6 +61,7 @@ type Agent struct {
 	neighbors Neighbors
 	site      *site
 	offences  *offences
+	limits    limits
 	keeper    *keeper // nil: this is no depot
 	journal   *journal.Journal
 	state     *update.State // owned by loop
@@ -139,10 +140,12 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.limits = openLimits(a)
 	a.offences = newOffences(a)
 	a.neighbors = Alone()
 	if o.Neighbors != nil {
-		if a.neighbors, err = o.Neighbors(Sources{Objects: a.object, Received: a.origin.Bytes, Offended: a.offences.hear}); err != nil {
+		sources := Sources{Objects: a.object, Received: a.origin.Bytes, Offended: a.offences.hear, Idle: a.limits.idle, Serve: a.limits.lan.Take}
+		if a.neighbors, err = o.Neighbors(sources); err != nil {
 			return nil, fmt.Errorf("mesh: %w", err)
 		}
 	}
@@ -168,6 +171,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	a.passed.load()
+	defer a.limits.close()
 	defer a.origin.Close()
 	if a.keeper == nil {
 		defer a.unshareAll()
@@ -363,7 +367,7 @@ func (a *Agent) snapshot() protocol.Report {
 	near, _ := a.neighbors.Sight()
 	r := protocol.Report{
 		Schema: 1, Device: a.Config.Device, Agent: a.Version, Hardware: a.Config.Hardware,
-		Running: protocol.Running{Slot: a.slot}, Update: a.state.Update(), Neighbors: near,
+		Running: protocol.Running{Slot: a.slot}, Update: a.state.Update(), Neighbors: near, Limits: a.limits.list(),
 	}
 	if r.Update != nil {
 		r.Update.Bytes.Served = a.meter.serves(a) // goes on after the update

@@ -103,7 +103,7 @@ func (a *Agent) fill(ctx context.Context, e update.Assemble, p *plan, place inst
 		if len(missing) == 0 {
 			return nil
 		}
-		return a.neighbors.Fetch(ctx, swarm, missing, deliver)
+		return a.fetch(ctx, swarm, missing, deliver)
 	})
 	bytes := m.bytes(a, stats, t)
 	if err != nil {

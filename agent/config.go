@@ -13,6 +13,7 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
 
 	"github.com/waxwing-ota/waxwing/agent/health"
+	"github.com/waxwing-ota/waxwing/agent/limit"
 	"github.com/waxwing-ota/waxwing/agent/protocol"
 	"github.com/waxwing-ota/waxwing/firmware"
 )
@@ -31,6 +32,7 @@ type Config struct {
 	Reboot           []string          `json:"reboot,omitempty"`
 	Probes           []health.Probe    `json:"probes,omitempty"`
 	Mesh             Mesh              `json:"mesh"`
+	Limits           Limits            `json:"limits,omitzero"`
 	Site             string            `json:"site,omitempty"`
 	Depot            *Depot            `json:"depot,omitempty"`
 	PollSeconds      int               `json:"poll_seconds,omitempty"`
@@ -58,6 +60,13 @@ type Mesh struct {
 	Off        bool          `json:"off,omitempty"`
 	Unlisted   bool          `json:"unlisted,omitempty"` // the server introduces nobody
 	Link       protocol.Link `json:"link,omitempty"`
+}
+
+// Limits bound what this device moves of payloads: chunks and patches. What it needs to know what is true now, and manifests
+// and indexes, are never held back.
+type Limits struct {
+	Uplink limit.Limit `json:"uplink,omitzero"` // from the server
+	LAN    limit.Limit `json:"lan,omitzero"`    // to neighbours
 }
 
 // Depot says that this is no device that is updated but one that keeps releases for its site. In agent.json it is true, or an
@@ -189,6 +198,18 @@ func (c *Config) check() error {
 	}
 	if !c.Mesh.Link.Valid() {
 		bad("mesh.link is %q; it is wired, wifi, cellular or battery", c.Mesh.Link)
+	}
+	if err := c.Limits.Uplink.Check(); err != nil {
+		bad("limits.uplink: %w", err)
+	}
+	if err := c.Limits.LAN.Check(); err != nil {
+		bad("limits.lan: %w", err)
+	}
+	switch {
+	case c.Limits.Uplink.BytesPerSecond != 0:
+		bad("limits.uplink.bytes_per_second: there is none; the devices of a site share their uplink, so shape it where it is")
+	case c.Mesh.Off && !c.Limits.LAN.Zero():
+		bad("limits.lan: mesh.off is set, so there is nothing to limit")
 	}
 	if c.Site != "" {
 		if err := firmware.CheckName("site", c.Site); err != nil {

@@ -236,7 +236,7 @@ func (k *keeper) get(ctx context.Context, manifest firmware.Digest, p *plan, roo
 		if len(missing) == 0 {
 			return nil
 		}
-		return a.neighbors.Fetch(ctx, swarm, missing, deliver)
+		return a.fetch(ctx, swarm, missing, deliver)
 	}); err != nil {
 		return err
 	}

@@ -53,6 +53,10 @@
 //	mesh           {"interfaces": ["eth0"], "listen": ":0", "off": false}: neighbours; no interfaces: all that are up
 //	mesh.unlisted  true: the server is not told where this device listens and introduces nobody to it
 //	mesh.link      "wired", "wifi", "cellular" or "battery": what bytes to neighbours cost
+//	limits         {"uplink": {"bytes_per_hour": N, "hours": ["22:00-06:00"]},
+//	               "lan": {"bytes_per_hour": N, "bytes_per_second": N, "hours": […]}}: chunks and patches from the server, and to
+//	               neighbours. An hour is any sixty minutes, hours of the day are UTC like a policy's window, and 0 or nothing
+//	               is no limit
 //	depot          true, or {"space": MiB}: nothing is installed, releases are kept for the site, in 8192 MiB if nothing else is
 //	               said; hardware then says nothing, and slots, boot, reboot and probes are not needed
 //	site           name of the site whose uplink this device shares; the server's label site goes before it, and without

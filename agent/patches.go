@@ -16,7 +16,7 @@ const maxRequests = 3
 // open looks for the pack of patches from the running slot's payload to a component's. A device whose slot holds nothing
 // known, or a release without such a pack, gets whole chunks.
 func (a *Agent) open(ctx context.Context, c *firmware.Component, index *firmware.Index) *remote.Remote {
-	o := remote.Options{Files: a.site, Target: c.SHA256, Index: index, Requests: maxRequests, Log: a.Log}
+	o := remote.Options{Files: a.limited(a.site), Target: c.SHA256, Index: index, Requests: maxRequests, Log: a.Log}
 	if r := a.running; r != nil && !r.held.Payload.IsZero() {
 		o.Keep = a.passed.begin(c.SHA256)
 		o.Base = &remote.Base{SHA256: r.held.Payload, Index: r.index, Payload: r.payload}

@@ -43,7 +43,7 @@ func (r Refusal) Text(of string) string {
 	case Busy:
 		return fmt.Sprintf("%s's limit of %s a second is used up for now", of, Bytes(r.Limit.BytesPerSecond))
 	}
-	return fmt.Sprintf("%s is closed until %s", of, at)
+	return fmt.Sprintf("%s's hours begin again at %s", of, at)
 }
 
 // Ledger counts what moves under one limit. It is pure: times are given.

@@ -147,7 +147,7 @@ func TestLedgerIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := limit.NewLedger(l).Shut(noon)
-	if r == nil || r.Text("the uplink") != "the uplink is closed until 22:00 UTC" {
+	if r == nil || r.Text("the uplink") != "the uplink's hours begin again at 22:00 UTC" {
 		t.Errorf("%+v", r)
 	}
 	if r := limit.NewLedger(l).Shut(noon.Add(10 * time.Hour)); r != nil {

@@ -23,7 +23,7 @@ type Options struct {
 	Limit   Limit
 	File    string // where the bytes of the last hour are kept
 	Now     func() time.Time
-	Changed func() // what Shut says has changed; it must not block. Nil: nobody asks
+	Changed func() // what Holds says has changed; it must not block. Nil: nobody asks
 	Log     *slog.Logger
 }
 
@@ -140,11 +140,25 @@ func (m *Meter) Shut() *Error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.ledger.Shut(m.o.Now())
-	m.tell(r)
 	if r == nil {
+		m.tell(nil)
 		return nil
 	}
 	return &Error{m.o.Of, *r}
+}
+
+// Holds is Shut, when something was refused since.
+func (m *Meter) Holds() *Error {
+	shut := m.Shut()
+	if shut == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.told == "" {
+		return nil
+	}
+	return shut
 }
 
 // Close stores what has moved.

@@ -256,6 +256,9 @@ func (c *Client) do(ctx context.Context, q request) ([]byte, http.Header, error)
 	if q.count != nil {
 		body = counted{body, q.count}
 	}
+	if n, ok := ctx.Value(counting{}).(*atomic.Int64); ok {
+		body = counted{body, n}
+	}
 	watched := newPace(cancel, c.rate, c.window)
 	defer watched.stop()
 	var b bytes.Buffer

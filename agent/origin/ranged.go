@@ -114,6 +114,15 @@ type cut struct {
 	io.Closer
 }
 
+// counting marks a context under which bytes are counted.
+type counting struct{}
+
+// Counting returns a context under which the bytes of bodies are counted in n too, while they come and whatever becomes of
+// them.
+func Counting(ctx context.Context, n *atomic.Int64) context.Context {
+	return context.WithValue(ctx, counting{}, n)
+}
+
 // counted counts what is read.
 type counted struct {
 	io.Reader

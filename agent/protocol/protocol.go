@@ -155,6 +155,8 @@ type Report struct {
 	Isolated []string `json:"isolated,omitempty"`
 	// Offences are what neighbours did to this device in the last day: MaxOffences at most, the newest first.
 	Offences []Offence `json:"offences,omitempty"`
+	// Limits are those of this device's configuration that hold something back now; MaxLimits at most.
+	Limits []Limit `json:"limits,omitempty"`
 }
 
 // Running is the release in the slot that runs.
@@ -219,7 +221,7 @@ func ParseReport(b []byte) (*Report, error) {
 			return nil, fmt.Errorf("report: %w", err)
 		}
 	}
-	if err := errors.Join(r.boundSite(), r.boundOffences()); err != nil {
+	if err := errors.Join(r.boundSite(), r.boundOffences(), r.boundLimits()); err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
 	return r, nil

@@ -199,6 +199,9 @@ func status(args []string, out, words io.Writer) error {
 	if len(r.Isolated) > 0 {
 		fmt.Fprintf(w, "isolated\tfrom %s, whose bytes came from the server; do devices reach each other here?\n", strings.Join(r.Isolated, ", "))
 	}
+	for i, x := range r.Limits {
+		fmt.Fprintf(w, "%s\t%s\n", map[bool]string{true: "limits"}[i == 0], x.Detail)
+	}
 	for i, x := range r.Offences {
 		fmt.Fprintf(w, "%s\t%s\n", map[bool]string{true: "offences"}[i == 0], accusation(x))
 	}
