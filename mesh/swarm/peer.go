@@ -56,6 +56,9 @@ func (s *Swarm) seen(e PeerSeen, now time.Time) {
 	if e.Have.more(p.have) && p.lacks {
 		s.arrives(now)
 	}
+	if e.Link == Silent {
+		e.Have = NewSet(s.o.Chunks)
+	}
 	s.hold(p, e.Have)
 	if p.patches = (Set{}); e.Pack.ID == s.pack.ID {
 		p.patches = e.Patches

@@ -36,7 +36,10 @@
 // still turn up. Views may differ for a while: the cost is a chunk fetched twice, never a wrong one.
 package swarm
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // GroupSize is how many consecutive chunks without a patch have one owner: about a megabyte.
 const GroupSize = 16
@@ -163,7 +166,7 @@ type (
 		Slow   bool   // it did not answer in time, for which all who wait with this device pay
 		Held   bool   // the origin says that another device of the site has it, or fetches it
 	}
-	Restrained struct{ Yes bool } // this device may not ask the origin from now on, or may again
+	Restrained struct{ To Link } // this device is Limited or Silent from now on; empty: as it was made
 	Ticked     struct{}
 )
 
@@ -254,16 +257,13 @@ func (s *Swarm) Link() Link { return s.link }
 func (s *Swarm) Pack() Pack { return s.pack }
 
 // restrain takes this device out of those who fetch for the site, or puts it back.
-func (s *Swarm) restrain(yes bool) []any {
-	link := s.o.Link
-	if yes {
-		link = Limited
-	}
+func (s *Swarm) restrain(to Link) []any {
+	link := cmp.Or(to, s.o.Link)
 	if link == s.link {
 		return nil
 	}
 	s.link, s.weights = link, s.weigh(s.o.Self, link)
-	if yes {
+	if to != "" {
 		for c := range s.o.Chunks {
 			if r := s.flying[c]; r == nil || r.from != origin {
 				s.claimed.Remove(c)
@@ -294,7 +294,7 @@ func (s *Swarm) Step(event any, now time.Time) []any {
 	case Lost:
 		out = s.lost(e, now)
 	case Restrained:
-		out = s.restrain(e.Yes)
+		out = s.restrain(e.To)
 	}
 	out = append(out, s.schedule(now)...)
 	if s.shifted { // pass on also what is not true any more

@@ -15,6 +15,7 @@ const (
 	Cellular Link = "cellular" // paid by the byte
 	Battery  Link = "battery"
 	Limited  Link = "limited" // it may not ask the origin now, and serves what it has
+	Silent   Link = "silent"  // it serves nothing now, and so fetches for nobody
 )
 
 // tickets is how many chances a device has to own a unit, beside others: none lets it own what only such devices lack.
@@ -22,7 +23,7 @@ func (l Link) tickets() int {
 	switch l {
 	case WiFi:
 		return 1
-	case Cellular, Battery, Limited:
+	case Cellular, Battery, Limited, Silent:
 		return 0
 	}
 	return wordsOfHash

@@ -81,7 +81,7 @@ func TestRestrained(t *testing.T) {
 	const chunks, n = 320, 10
 	l := lan.New(lan.Site{Devices: n, Chunks: chunks})
 	for i := range n / 2 {
-		l.At(time.Duration(i)*time.Second, func() { l.Device(i).Restrain(true) })
+		l.At(time.Duration(i)*time.Second, func() { l.Device(i).Restrain(swarm.Limited) })
 	}
 	play(t, l)
 	ideal := chunks * l.ChunkTime
@@ -101,8 +101,8 @@ func TestRestrained(t *testing.T) {
 	all := lan.New(lan.Site{Devices: 3, Chunks: chunks})
 	const again = 30 * time.Second
 	for i := range 3 {
-		all.At(0, func() { all.Device(i).Restrain(true) })
-		all.At(again, func() { all.Device(i).Restrain(false) })
+		all.At(0, func() { all.Device(i).Restrain(swarm.Limited) })
+		all.At(again, func() { all.Device(i).Restrain("") })
 	}
 	all.At(again-time.Millisecond, func() {
 		if all.Spent > 0 {
@@ -113,4 +113,24 @@ func TestRestrained(t *testing.T) {
 	if copies := all.Copies(ideal); copies > 1.03 {
 		t.Errorf("%.3f copies over the uplink", copies)
 	}
+}
+
+// TestSilent holds that a device that serves nothing fetches nothing for others, who do not wait for it, and finishes itself.
+func TestSilent(t *testing.T) {
+	const chunks, n = 320, 10
+	l := lan.New(lan.Site{Devices: n, Chunks: chunks})
+	for i := range 3 {
+		l.At(0, func() { l.Device(i).Restrain(swarm.Silent) })
+	}
+	play(t, l)
+	ideal := chunks * l.ChunkTime
+	if copies := l.Copies(ideal); copies > 1.03 {
+		t.Errorf("%.3f copies over the uplink", copies)
+	}
+	if l.Took > ideal*12/10+3*time.Second {
+		t.Errorf("took %s", l.Took)
+	}
+	alone := lan.New(lan.Site{Devices: 1, Chunks: chunks})
+	alone.At(0, func() { alone.Device(0).Restrain(swarm.Silent) })
+	play(t, alone)
 }

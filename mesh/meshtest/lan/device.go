@@ -79,8 +79,8 @@ func (d *Device) Die() { d.dead = true }
 // Link is what it was made with.
 func (d *Device) Link() swarm.Link { return d.linkOf }
 
-// Restrain keeps it from asking the origin from now on, or lets it again.
-func (d *Device) Restrain(yes bool) { d.step(swarm.Restrained{Yes: yes}) }
+// Restrain makes it limited or silent from now on, or with an empty link what it was.
+func (d *Device) Restrain(to swarm.Link) { d.step(swarm.Restrained{To: to}) }
 
 // Received is what it has had of the uplink.
 func (d *Device) Received() time.Duration { return time.Duration(d.received) }
