@@ -308,6 +308,30 @@ func (e Scope) Valid() bool {
 	}
 }
 
+// Defines values for SiteGiverKind.
+const (
+	GaveDevice  SiteGiverKind = "device"
+	GaveOthers  SiteGiverKind = "others"
+	GaveServer  SiteGiverKind = "server"
+	GaveUnnamed SiteGiverKind = "unnamed"
+)
+
+// Valid indicates whether the value is a known member of the SiteGiverKind enum.
+func (e SiteGiverKind) Valid() bool {
+	switch e {
+	case GaveDevice:
+		return true
+	case GaveOthers:
+		return true
+	case GaveServer:
+		return true
+	case GaveUnnamed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SiteOrder.
 const (
 	SiteOrderId     SiteOrder = "id"
@@ -1038,6 +1062,9 @@ type SiteDetail struct {
 	Accusations []Accusation `json:"accusations"`
 	Devices     []SiteDevice `json:"devices"`
 
+	// Exchange Who gave how much to whom for the first of the updates, in bytes on the wire, as the takers say; absent when nothing was measured. Of more than twelve devices those with most bytes between neighbours are named. Rows and columns add up to what the devices had from server and neighbours.
+	Exchange *SiteExchange `json:"exchange,omitempty"`
+
 	// Most The largest of any one device of the site, so that bars of all pages have one scale.
 	Most          SiteMost `json:"most"`
 	NextPageToken *string  `json:"next_page_token,omitempty"`
@@ -1071,12 +1098,56 @@ type SiteDevice struct {
 	// Sharing The server may introduce it to the others.
 	Sharing bool `json:"sharing"`
 
+	// Sources Where chunks and patches came from over the network, as the device says: 16 at most, the server's reasons first, then neighbours, who gave most first. Absent when an older agent tells nothing, or nothing came. Indexes and metadata are counted in bytes only.
+	Sources *Sources `json:"sources,omitempty"`
+
 	// Target Version of its last update.
 	Target *string `json:"target,omitempty"`
 
 	// Version That it runs.
 	Version *string `json:"version,omitempty"`
 }
+
+// SiteExchange Who gave how much to whom for the first of the updates, in bytes on the wire, as the takers say; absent when nothing was measured. Of more than twelve devices those with most bytes between neighbours are named. Rows and columns add up to what the devices had from server and neighbours.
+type SiteExchange struct {
+	// Advice What in this is a symptom, and what to do.
+	Advice []string `json:"advice"`
+
+	// Chunks From everywhere.
+	Chunks int64 `json:"chunks"`
+
+	// Devices That moved bytes for it.
+	Devices int `json:"devices"`
+
+	// Givers Rows: the server, devices by id, others, unnamed; those that gave something.
+	Givers  []SiteGiver `json:"givers"`
+	Product string      `json:"product"`
+
+	// Reasons Why the server was asked for chunks and patches, summed over all devices, the largest first.
+	Reasons []Source `json:"reasons"`
+
+	// Silent Of these, that had bytes from neighbours and do not say which: their agents are older.
+	Silent int `json:"silent"`
+
+	// Takers Columns: devices by id, then the others together.
+	Takers  []SiteTaker `json:"takers"`
+	Version string      `json:"version"`
+}
+
+// SiteGiver defines model for SiteGiver.
+type SiteGiver struct {
+	Bytes  int64   `json:"bytes"`
+	Device *string `json:"device,omitempty"`
+
+	// Gave One for each taker.
+	Gave []int64 `json:"gave"`
+
+	// Kind unnamed: neighbours that the takers do not tell of.
+	Kind SiteGiverKind `json:"kind"`
+}
+
+// SiteGiverKind unnamed: neighbours that the takers do not tell of.
+type SiteGiverKind string
 
 // SiteList defines model for SiteList.
 type SiteList struct {
@@ -1100,6 +1171,15 @@ type SiteOrder string
 // SiteShow defines model for SiteShow.
 type SiteShow string
 
+// SiteTaker defines model for SiteTaker.
+type SiteTaker struct {
+	Bytes int64 `json:"bytes"`
+
+	// Device Absent for several that are not named.
+	Device  *string `json:"device,omitempty"`
+	Devices int     `json:"devices"`
+}
+
 // SiteUpdate defines model for SiteUpdate.
 type SiteUpdate struct {
 	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from the server, and what neighbours gave as much as it is compressed in the mean of the release, since they give it plain; but no more than the patches from its base, or the whole release, with 8 KiB of metadata. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
@@ -1120,6 +1200,22 @@ type SiteUpdate struct {
 	Saved   Saved  `json:"saved"`
 	Version string `json:"version"`
 }
+
+// Source defines model for Source.
+type Source struct {
+	// Bytes On the wire.
+	Bytes  int64 `json:"bytes"`
+	Chunks int64 `json:"chunks"`
+
+	// Device The neighbour that gave; absent for the server.
+	Device *string `json:"device,omitempty"`
+
+	// Why Why the server was asked: alone, no neighbour was in sight; own-share, its part of what the site fetches; stepped-in, the device whose part it was stood still; did-not-come, a neighbour was said to have it; probe, to learn what the uplink gives. With others it is neighbours that are not named, together. There may be others to come.
+	Why *string `json:"why,omitempty"`
+}
+
+// Sources Where chunks and patches came from over the network, as the device says: 16 at most, the server's reasons first, then neighbours, who gave most first. Absent when an older agent tells nothing, or nothing came. Indexes and metadata are counted in bytes only.
+type Sources = []Source
 
 // Stage Exactly one of percent, count and devices; each stage holds the devices of the ones before it.
 type Stage struct {
@@ -1173,6 +1269,9 @@ type TokenKind string
 
 // Update defines model for Update.
 type Update struct {
+	// Advice Of one device, not in lists: what in its sources is a symptom, and what to do; absent when nothing is.
+	Advice *[]string `json:"advice,omitempty"`
+
 	// Bytes Where the last updates came from, summed over devices.
 	Bytes   Bytes             `json:"bytes"`
 	Detail  *string           `json:"detail,omitempty"`
@@ -1181,7 +1280,10 @@ type Update struct {
 	Product string            `json:"product"`
 	Reason  *string           `json:"reason,omitempty"`
 	Rollout *string           `json:"rollout,omitempty"`
-	Version string            `json:"version"`
+
+	// Sources Where chunks and patches came from over the network, as the device says: 16 at most, the server's reasons first, then neighbours, who gave most first. Absent when an older agent tells nothing, or nothing came. Indexes and metadata are counted in bytes only.
+	Sources *Sources `json:"sources,omitempty"`
+	Version string   `json:"version"`
 }
 
 // Upload defines model for Upload.
@@ -5124,152 +5226,165 @@ func (sh *strictHandler) AppendUpload(ctx echo.Context, id ID, params AppendUplo
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3tcty2kuiroHj31Enupb7s2PdE+nHKsZxEdZLYZSnr2op8NRgSM8SKBOYAoMZzXKrap9kH2ye5hW4A",
-	"JGfAIUcaOdmPP4nMIfHR3ejvbnxOMlktpGDC6OT0c7KgilbMMAX/Oudzpo39i4vkNFlQUyRpImjFktNE",
-	"F/TZi5dJmij295orlienRtUsTXRWsIrar/5JsVlymvyvo2aSI/xVH13++Mp+fn+fJhfnPVPwfOvwFf30",
-	"ExNzUySnL79JE7NawLqM4mIOA7+jc3bJ/8HC8H+vmVo14y/onN1o+0J72JzNaF2a5PTFcWrn4FVdJafP",
-	"ju2/uMB/nYTpuDBszlSY70reMrF1QgNv9Gzk2YuX0Z0omdeZ+QWGicJqgW88DmD/zJTmUmyZ5g7feMw0",
-	"9/ZbvZBCM6Cyd0pOS1bZPzMpDBNAcXSxKHlGDZfiaIFv/J9/1RJAO47C/LgwY850pvjCDpecJheG5Dwn",
-	"QhpS0MWCiUPYvvvSDvxqKpVBamh/eFUwomRZytoQbeRCE240K2dkWTBBptIUpOQVN5pQxYhiNCtYfpik",
-	"Fj0LpgzHLc8oL2vFbhZMZW6/gepOjtdX+3ZGTMFIzu54xjThgsgFE0QbOmfaDh6I9KRDpMebRJr6qXV3",
-	"zkHSdo/k9F9ZZuw4r7Ks1hRXuA6lDwU1YbmaroixD6RgRDA+L6ayVgB/I+3GKrsju8GSakNyujokF4Zw",
-	"TYQkCyXl7IxMa0OoGxEHK7mFhCa0tMMuuSkIN5uAnq42V3fuFgbj2NVpaT/khlXwzRq9hr1TpejK/juT",
-	"tYjQxmVdVSwn8o4p2JYddBP+t1zkm9++ArS+nc2YyFjrw2YRFjhAOlJV1CSnSU4NOzC8YrG3HZxVZCYP",
-	"Rp6nRMJKCc1zxbSDCCWzUsrcQkZbDGWyYmSmZBVZ1n2bDfzWzOq2mVr4e3i5LXyM0ZJF4uZSv1sZj6Y2",
-	"/S9lXeakoHeMzJixB4wUNCf2rIUHQBanZIkb8oQj5S3sBIbTTN0xlRIqcnwv0KYmczs41aSqs8L+nwM9",
-	"Wh5j4cRyT7EVo4JIPJ6KlYxqlhLNBVApW5E5v2P240VJuUAyFpJUUgEV4xgLapescWGWc0xhFIeaZSHL",
-	"1thA6H8hf+Pf2WkrZmhODT0kHwqmWPgaD48ht0IuBaFiRUop5kiWRFe0LJk2YWJtLAi4SImWdrFMKe2O",
-	"JinlkmieA0kGyuPCvPwmStyvFjTGNd8KC27L2v3xBeJaFis7Xy4ZLtfQWwsOZSx47V40N6yFICNJLs8I",
-	"ndqxkOO6z6Mn5lWdc/NGGAU8oMsXaBbnXNeJA/Vhphg17DqJjUwzg0dr85cdzmjODOVldBieRx/rGo9M",
-	"nOFyQ5ZUk9wyRCNPyXXC8jk7mC+PTg5PDo+vk+EDDAoXtWcVt5h6QDVzR8+vhfRPHBlUF9CBq4Y/tons",
-	"FsoifFewT+ampUJtgmh9OzBnbMXAWmJwZHA0nSyqFxaBmmTUscCU6BaTdwxpU+rkjp2NODFS8TkXI19e",
-	"MKeYj3hXsVqzfOTLwAvHvmykoeWod9fQ4Zbk9xE2H0PQ66IWtxfnOkJR+Xh68kYGqEgX+MXJ8fHx8Tpx",
-	"bZyDONm89lNsLqugIi8ZcAUmrB71W6JL2T4vreMtcvbpxhlQo7fgvnL2zAhECafGb/KRHWcePee6PkCB",
-	"83nQuIHSxnRsbWkNKnHo185MjSt005WVZabWZyjo4G+mrXpD6gWINEu6sfO6FKWkuQVPA68WJNmnrKxz",
-	"lsd/tSp1329caEPLsnfkBRP90y6UvOv9UbGplKb3Z11nGWO9aw6HePOnJeV9w67hFwdpNtF8m3Zg2gFD",
-	"e+XNFtsLDhBtAT5KDyCi82Bxd5GayaqiMV3b2nDuR0sTqhbESpaoDqFZplhE4P4IHxc8KEpOxXRa24Ip",
-	"LUVjxxhyyxbxGYIo23YUcYub4HeOBFxkDETnLOPaaTprGtAOmgpaUZtLZ5/MsBAGdQLsAHg/vsqF7NNq",
-	"gvZ+y9hCk5lUQTXcUAWtPSiIVDkXVK2swXlIrL2zkFalBAoEbBRczGO2YlQnuIJVlKWdANdg9VQ9UiN2",
-	"6mTvuMqp+CnQjWBLq5nPuNLmjJy8JNSQSmrTsU+3Ecrf2MK8xyljGpRe0Iz1LIUbUllTnd6O1faNkvW0",
-	"ZDEbs0fbp96SwefcEF2ANWcB64+KsUrYsK4aIJs6zPntxSnM0lDkFKDlG9fl84prf3i8TKdZxhbGaTGe",
-	"6ylm5+lwqdYwc6cvbP7iraWtKjG8BOaCOyTb3saTZCWWULIsWX6zyzmfK1kvutrVoDOkoCpfUsV2sWO4",
-	"lqXl3DdWp+6X53IWjnqglwzIxZIJONeIHadcORtRakaAFuybBc3Xjf3d3DwlnbLSUwm3a6Pluw719A3R",
-	"0J01I240YxFT81WLd9n92LfIipnO4duKrpKL2yGC+Mm+03II6bjMl+h50v2mJbqD1vwkzonHzboLL8bO",
-	"aHfDwITJVcFWwAVp8CdqwKZ3/p3GHH8ZFfgBI4UUdg7739Fc0vnZYkiXouSiTcxTKUtGBahjhWWrQ17n",
-	"wvFeVQvh1Kht7793r4GabSLM9CL3HiY4CEjl9cIiHxkoVUxvQBd9P1GNA63aoXX9im9ZfbBY7eDS6Tjr",
-	"LEvPJRdzqxgtg5PCnuqZVCP9EYHDhCMZOFWbSQfcdZlfgwiPQNxRv5SIOzKovpGzTTgodsfd9CMk5m7e",
-	"ECe0HuQJaWn4W7zfFTVZAfia8dIwdThs0+HK06D7I1xi0Hxjdfe48uk8J32GDXVxniEFAN5Lw2ixRXyP",
-	"4Y4dl8A+0WoR02w++ECG7MZkNOV59LDtdzOclfkbpdD5uL6fXm/izH42vAR8LfglYwv4gZo+oFS1NqSQ",
-	"ZU6mbCadF83SKcapIGQVcZXRhbUAPaG6cNSMlpqlEQ6sJb290SyTIu8GsAbDXmBdah2NuH173BtCGxkM",
-	"+8Gyox1prNc7s1BcKm5WPXY9K1mP+znufQkftEbeTmY/MlqaIrYdmlsOG8XA8+M2FP/y8pshOAIlTNlO",
-	"6mYM9m2TZ2PJPioeG9qHsgcB2YTW/ScxqP3ktLE100qCDtvoTFsktbcxljBxmiz5jCdpkrGyrEtqETil",
-	"xjC12rQz0uTTgf384I4qi3dtx/ngxvmA47xuxvnOj3OfJr8wlut/kXXM0xqFm49gBpPIH2ErqsuObXSA",
-	"ZAaOnAWPLXy0G8EFFEEj6HUk/MKWvaTQTXQZJYAbd++A4dPF+S/SYKBO87nA8H+YbntuxOYsLQIe+hRn",
-	"G/TqwlstH0G9KCXN+/ROClHPkhnQOSXNz6wKN2WZrECJAFcazkGUlGYWj8W1ztpgEsruR8+iHZMyInqb",
-	"T+TYamTDS94C7vC1hJZlbEdFYJLbBnastIvITcxBJkdMV4NFnJITp2iAWSXIi2PyJ/fnyfEx+dNow+fS",
-	"TtQNhzw73iS6fs5omZLI5XJoog/41oPR2ePTRVbDYspCF3JoAZw2OQOUG/AdUu+bTWL6xTprw2GsabFg",
-	"iloh+jGamrGzoyC+2jm/Y6LrUW4fpwZCQqIe1jpLJ8/+EuMJmVzEKCvsZyzh2HFi/MmYsqsOROmXkpyu",
-	"AP6w1ZR8e2yfoDvXr6WTyfT85MXzl8fDOkQd9a16gBZySSoqVh6YXvieAn+WtcFsLVILw8HBC2LKJVVt",
-	"1wE3ZFOMkr2jISKM6o5TcDBBaKmkmB+Ac+vULhQyVKZNggxVDJQJMLKXVBOqb1lu4XtGhDzIrZA/RT8O",
-	"z4M3raA5yYpa3KLPBcMuKaFzygU8gb9SS5KQymIKVp1hftAp0RJhu6DZLTNNos6KLJlbjWI0h/yTSioG",
-	"zh7FwMs8ZUSagqmQYbQ152k9LQjlTimz264d1nJEYE7XY5OlzjupUiAOMTmqnTUFTsZlwbOi8ZPhps7s",
-	"3qcyXxGJ7rGfXv0CvquZVHNc7UOSqgbzqd7eMXXH2TKe93LHblwK43hNyIvXCAcIjpGxsSQXZdk2HaZn",
-	"3KcDFpQl6psVqq4RkzQ4mjpcf9R+g1I8xkXYNmkKH+wZEAXtMMo6+pxsHI8dl7YL8fGo0dSJxwG+GtC2",
-	"/GYNQFuLCJtKN6jHYzNGg+8wuywSOpVLMqOqm/cmBSOMqpIzFUJEVHWSvyxjyaRuIoKRCJ5T/DfjvW43",
-	"yCC8UrAtszHtCwe+KksMTJytZRdi6qH2IbtO6iQcfru6kZE15Mk9gToYlWoPwHiaaevgbIK/LRIh/u2X",
-	"R4Rcxsdj3uu0fs4ghQ8Fx5mLwRrFWe6FyMy4vEPwBS3qqc/qPtwegdpIgXZyKkg7n+pp5JxZURJfNyaV",
-	"9IZ2GYEXLDgpyflsxhQI7GEspYlj+RpTFuUMxfFhcirqskSNf+6DiwN56vgeWgKo2QVfQEiomNa8DPFG",
-	"mq+aNImPQyJkim5vHLy1sCZy2gZTy7vu6DB6vn0wxK+U5yWDT1h2O5gC0mwrngySyariBn0Jit3ZI+7e",
-	"tn+3c0RiCnmroqDPSRoRF1gJYCm3k3DanxwCZ2I8l255b2NSZTbTrK/igM8LS2H2DdBChDPGRych/L1m",
-	"2tz0pZVColSPcOKmZFs8cxtJ8IZOS3ZKrhNftaGPhDQHM1mL/Doh//Fv/z6o8cCvfuqwvCgRNkb1mn6N",
-	"qUE7Rb9v2WrH2Hd/gh2f+9hfSAaECHQCiAZxO86Hh+6a71aX/nN88KbUbGm16eRjn9vXLcHtK22DZAso",
-	"38syYq74RPMIvmE55OrX74mham7tAP/yGWHVwqza8QCIBHsB3yFey3riuvkncwMKL+ZW7pqCGFa+NlQP",
-	"CALDjlUiyBlZSnV75lTKkJQP2f3OGHP2CK+oU/BBVmW1Aa6ijVSxeqAdEoYfnH0Lc/jvY9v/Yp7TXdCZ",
-	"Pugo+296Etd2U464GaEWbfoHW+7h8Rxl0ac1f2+1yDUNWafEQDYAxnKt0tleNxy2VoZFRXPm8zSmNLu1",
-	"Ut6a+KChtRSzszBKrZmL2msw5THPBhQvV5jilDKw5Zccz/QoAvHmwXaXdyQ29gCdKmQ7R8vqKir4jOme",
-	"/E9gb46OxqPRJ0xvNakRiVCfGtP8WvoeIEcX3dTYFRW3PfrPIyJbUS3RJWi3TmLniG1hJvsoCtmSz7jH",
-	"ipA2OjY5YI89ds614SIz7hzEeYRgy5u+AV43JWUd+dE2drC4bCE1N1KtmsLVJtY+Ug1c0FU81POuEWAj",
-	"h0JBFreO8y5Q0lbd3KjR12nUrTpM2oHoVhtlT0GhvaT+7Ob3ykKpw3YpC289lZDE1PFd8pVcsnnkpDKR",
-	"77g85tOHxi+gyTiKrKBd+DzOXnOpQ5GxQphwbMbrYPQvbvg1dd6WyKwKcOz8C/FD6cOI44OB/8zZMirB",
-	"1sVRK4uOujIuHxmGokF7WHYWR8ERcDOLe5cc+2vg8GdN5tSwbhJhsLEwySfBRCG7Kp+aEFvWcF6jFGTp",
-	"CmuxSlaPTFmMyVWkmUa+erQ6rIUz36LUxj/THMZ+MZwG125ffqPjh33J8Lu65nctX614WfKtzvEx9s/6",
-	"pnoz7Kze4oJv4zhOz0E8OPEmLGSjN9lsPZLRO1MGzp59K0o8LcLo83t0EDmQr7r3tNQuFT02O3Vv6aZu",
-	"WXvROPujXfvUOJsE8UhweLR9vFW0BNNn86dSPjItbq28tdmYKxyFdkLGMGUP0f/77fjgW3ow+/j55Tf3",
-	"/xQ7fZf0Lq5RSsFIie0pfMh7ra7jjAg2p4bfMcyqgwYLmZKgV9vXMF1+pG6LuQ5t0cco+qHRDkkTFwAL",
-	"QTSXhy6iYuaS6XgStMs12Ekp6vc4hkSPx+Rz9LgScewoqjvZZJt+Q2dbdzbY5+pTsuxRgxyJ/1ljEOnq",
-	"1++Jgpq5JsFuYPR1r6Bfl5s1vjUTKxjLslq7UzvQVkbO2qUyPoipWbv1TdxipL4fylbzBF7a3bJQcpnH",
-	"DtqVlF3fl2assuucMmKVIGgPggVA9kRyTbgwgBgIwhEq5FoYrpVYtTWOP1AlNgDq9Yowt452lj4UzmCl",
-	"WBzgFaO6VoNTVfIuGOozLPXlqt0q4pB8cHlFFpAQ9ayrKVOaTBm0UqErX/rkS736E8PXW1ZpAolm0DcB",
-	"VBH02fk8lHXDoAHktoQF7bnuVm4BL6E8UcPET5VVne2c4C90+T5dagFUyf64rWu9EecHneYcrkowb5oA",
-	"OEZ96ryjtciZIku6Qo+oS5xs6tPGZ09yw5qyqIEGEr5lWjTRwsOxReRpw1qaQ9qizMYWQO7gUdeAqo+J",
-	"nQdFPcLKsOJuoIVX+xhtcLZTyEF1DuhNj7T2cB8N5lZnsYgC1uIko5HWr6raJY4Z4Wf73kjV1pfxDY05",
-	"tkgLsulCOt+IEi1YQJvuvPIMu007iO8nmp6C6Z1qlncTTWOrhXco4X1ohewa7xVW0yh6+HV/7Sx2dTsP",
-	"2Up/nOLUXkZ+FZRq4NuBaRNufGIyJm7G5TzGgDeHdRlqnlm3ReZAuUC8U4GqxVhfTITpIqz6SH8fFmQ4",
-	"31/MNO7bzc9Smz4pquZQOj0DbcXqS76LScPvG61vShVIAlqWxO5AYws++5nOaBlJx6Nl2UNgtGJNls2S",
-	"aoKtoUYaaKCG9YRIHe1CBXkQUQ8JO+AkKWyiD7ZvVd7t+IQEh12tmjZXrrvW2IQPN+5FnrRmeesHDU/e",
-	"udHDg0s3jVvcZYFlGn5t4Rz4BJT2iUC23qeOVJiWNX4Ddu63fr7wIMzrn1yG+f2TV24d/t8XzXrCK826",
-	"/KOf3frczn8NBe7r9PiEZlVIWIuq2b0ZB1cxu4L3SJoqtIPqaSVjraB8rSHqjh6jneyBRwWaG/2kiqX9",
-	"xdXd6FGM+23ffKKZKVfeEHSVvykB9xpwiFAVAtYIenYLWea6U9vtuKEU1rrwjuBNbhdKOrYXrMT010E9",
-	"Zj6iYcMPzi5pVTg/rqi5iQ/FPZQ7hCd3WX/c/L1OfA3cdZKS6+TFMflTvDmnXHTkaks5kZDeuZO/bUG1",
-	"3vGTJY01B/YafdDjU5LVVV2C1/JwdCs9GNzt0YE1BI56joaLRngx8EV7tTVQGS7o28TXEwS1H+JzHVkG",
-	"/WS1gr3Vf0/kBMaiupuSzUx/1yLv5sICujF9Q/JWAVM7gtlCyWBWUZ9k31vk8mlClLvZZtvE85Zgp2qS",
-	"XfabEOa75vTX+vwaSshHNRDoDWI0OfBjUpAe2JQUY6yY0eYmjO2pU1O1W2cP7KUTyZV2nTicRqFjNb7j",
-	"Ukb2onfFdv0hVHd3l/4zF7XVTjFZ9Pj49PiY/Hr1+oxQQZjo9HzRhipDloouNLZJrnguvPdkLQKGHLRR",
-	"U755/u1gIxfjHFA7fLXuHzNoZLBo1S52/awVN6tLezQdh2FUIU7hvIKkwkdhgMKYBZoC8pY392e4f4Yb",
-	"NJb005KL+Y1mvm+VZ78L/je2wusquJjJiEZ7x9QKowdNV3yqi6mkCstW7JOJm2ESupzm8pBc8rkgXKBl",
-	"QAkunoAXgnw1eVWbQir+D/AKnpLv8Nf/+Ld/n3xNpLoW8BV2e7C7wekn795eXpEjt5EJ0czoQwIVLnj/",
-	"xfvvX5Nvv3nxf4kvBTkkV7xizY/Pnz//1tJRSuyBxOeYhngtfuLaaMxy9L7kSbiwZUJAwp0Rq6CRyZpb",
-	"ZQL5zYRq94V7aE0rKES+Fm8g/ACCmktBwHhF6rUyEVK+GcvBfTf5dAAPJ6dYznxdHx8/z5rsf8d3U+88",
-	"cb9DQNhZFllBxZy5Wbi4FpNPB7TOuZlgITH0WG9QahTlJVEskyoPBuG1CCUxp8kHxHAonSev3l20zvhp",
-	"cuL1XbrgyWny/PD48DmkbpkCyPkIprd/OXddgMVFnpwmFvbQix2+aa4E+i0uwppXjsKVO/fpqHddZ9uP",
-	"a3fCPDs+3nIfzG73wDTd6SM3wbwRRnHLgeEX11IiPl5YYOtmGasKVxVVKwiZSAjtLgtq0k7vQ+DvdA7u",
-	"Eb3ShlWW7zi6gkxSmsNgR5jMegQ97VxqiPPfdRH0M77w2ifBugqv72S+2hvcQgv2+y4DNapm90+Ir+68",
-	"Mb8lFBi6lo/7wBu3zMDLZJd6/ZVnOtAv/mu8pWItFduu5K8t3IaWtIBdd8QSgf6LNrpdQnsL458xVece",
-	"UF5HMP6uNgCYnU+ku8QLj9gYKpGZYeZAG8Vo1cVak2QBDZaTnrudthPKN7GiQSyLejwuYSTw+ABcU0LJ",
-	"P7TJycyCw/XObJdrgQsb+njnAKZD8p4tGLUGL3SbBcbd6Rn9GFy3tMZetnsevGJfhPGm/Uqq1d3QXA2q",
-	"xbTmpTngQkNLDF/ilPoEndTX2acEjIaUhPacqcsISAnkwUI0LHJBmlOde24TOzl+FusYtVHO4OqxoRAv",
-	"D507YC/kjpY165teM6qyItnhMrOnFFyt9M4IKzz3tsPjT40bKiXTFXF9LB2Vz0qG9lFMWDlyPvrM8/te",
-	"mv6B+UzRXSn64jz5AuDtkzK+x8Tjofs2BNbc/U2YuNjunUuFXjKlyXWyLCBDCIOjXMz/6q7tGcKHKx2M",
-	"8BRL9Y/FwMOUi66xN+z5Wu9mJeqypNBgHm8YHPKMrZl5bsKIhfdF1ZkvRWaXzDh2fUYs5IhilbxjGq5B",
-	"iJOQl1puET69rKGt3K997bQfYRv8fv30Ffz+3/zg/8QMocS52a0Y8vcEhO7YYhxiHLRHYQbn6MfMe/j9",
-	"vzlmLov2hZKyNmeQlpJZXjSzS2dY8jyrNQP3g/TXMg7iysG/D1fsztfRR/Nk3tifieVXmkzwu0lKJk6L",
-	"hD/R3WD/BE1qckZyaiiZfL4G9/p1kl4nHP/nKxSvk/sJuOo49PSc/O+JK2dClwgVq0M7B81XE6xscY48",
-	"awGc2V80MxPsbAYuENb4oaDLz2GIengqu4Rv3+BmN6gMVK+C0RxUPad7/US1OYAvDi7O+1Sw588eooIZ",
-	"9skg5KNmTcSIieSswIf7YdTqjqkDiKMgOTQ545AQg1ZHfkgmPJ+4S22YyXLi8XlGJh1oTYhiuq6Cf5bv",
-	"4HFoOi71miQ/+HZAjzr3j0mnwv7ag0m3PaU2mwjFHe0DmThS0Ou4IiW/Y+DOHK1HIwqCGp2zkmGQq4uK",
-	"c3j+gysj3Afjjpji70Fp2IstjkMRihafLx0grpA0XKNcaxcA6WetaDI6uMQ4a9rrM3k4uNLNSiQtfddu",
-	"LzoyqhS3585Zl8GH67uuo9O319yVKuu5fLynB/7+9PF2m/lOH/1W0shwW/1WN/phQ70bhfGf/t4KumMu",
-	"cbbvvBWPPw0/01u4Hs7FAmjjBxkk/EXdr09A4zY2zn94Yd/9H//hNiz9iFchE0oOM8qnnzxjDw7CtNv8",
-	"yWXo87KEg74meR/iI5St3q19DpXQ3/UJT0WYo+dg+HXuxwMf7daK3T8LucTeYfZ4EK7HqzbOK7lduXnn",
-	"X/od1Rvfxm5/Co7f1T6w04zVR9kbrqio5YnXdb4LGQn7EWM+mWTodgQslru5ZZGmDyx/9uLFybcpef4M",
-	"4wIpeoxv2YoUrMwJC+32dq00heU9TMKd7O0sB/raJJSfac72Jt6oDwS06iB9laKFpWkXl9wy7c53mWt3",
-	"0R+0LLSvDnNRPxNmjPXzU88Ejj67v+6PfKFxH3ttt0LcOQyD3/5i0f6krpL2IntYtN3nPnB71Vzlp5t2",
-	"j3Z0H2VxoA1xIijT9iLStTNAyelxHE7UWK5icdm+TLWXob9v7gX9UhG0mGrfZF79IWJJ7X5sEXLxQNuP",
-	"3ee7E/blQIyTHluz+SfYAHeSkkmztAkQ4ASJFDwncKPGITmXLqCLTambKIzV2TAS7EMw/rdr4VZ51rzp",
-	"u4jDO1hl7q4b1XBRjpiVPMOWi+FIcI2NF/0dxZBHIKQh7BPXzYlBtngtKrqCM9JJ+4nJ0fdNN4onyP1o",
-	"XaT0hWVVZ9q1LqxsXgvyFTRQIr494tfWqIKal69Cm8Sv96L24GjtRq/QdiQ0XyZfteRZVhsUZxZ5GhYF",
-	"b693LYd2Ul85NjrtiESpmgciZ+rrYSHoO+kOCUH/dUsIfnbEvDVy2xDZI6TgMDd1ubZPLzS3EBcITN+Y",
-	"eD9B31af410lXAxRRyuK1cxx9fpfqLj9H3w9JlYnpJVYbcekS/gaQOP6aQQ89Z/F1t0r/UpMc8XGf/r8",
-	"y3Zjrpjq4ba6F9XDjbVF9fCA3dlwfR+aPsWiWWvaX65WN6oWX8y1OyTLfUOzLyzL29NG7ZMSYq+gTzmQ",
-	"4bVUVkUiPHc3gWOocUk1FhfsK1WQKmufhvxtqXAhE7eSiYvISbKEFkPQw8Zd9IS1ou7W+eb3ks0MkfUW",
-	"igu8Ap9GJXeAWotbDCZZ9ZLn7xzSH0cDexO5HpmASSyMtFoV4GssH9iA+6jEzU5bRP3QkNMXtVFDp8nG",
-	"Qt1aRdM7iql1Z5hxrS/jw4WbsP8YdvNGp82nTcW8ahWeT1nBnXmIlPxwAv6MNSb32zK2zFvxGCbi0bmg",
-	"pmiwifMm61Knjd1QmUxrZ8/qunId6CsJzBH7dX/sQf0+3MhNYWWL2J69eBnz7274cu//S/DPdxb+qUsl",
-	"gZxuC33yFTRfXrvN3df/+uS2mWtJN6eGgfELGBsvBulaylRHBuqmg2ZfbsQln4u3tUlGRQvR+HZiGtOQ",
-	"4O1LZg5eh+K9LflBj4f191LNmc8UgN25yrpOdMvteyh6iLprn2JwGeoMn4xG/RR9qVP4875qrGhFLloX",
-	"A1Z0RS5ILv/aB7lxSr6liguxt7BUaO80zE46V1/BZ793RsQWfLrDgzl/X/TsuJrc5PS3jx2BqWjOCHWV",
-	"rBg+3vFIefqM6OJw2pAJcTOgAF5yw/5LGOyhCVoU/2Y/ig4M5CtOyCtsLsm7nXe6fnrMsMKmZKzUbO1n",
-	"HEC4LLxMihmf14gi977Tp6RgG61TR2bqARGsm2JrjTOdZAylysCpmjJk6J/mN0gVIyXXBlufbbJubOT4",
-	"cF1sPSbl17SuXaPO/2y4S9CjSsu6dVn7q8FKNy9xKFebHRaikxVyOd5y8V3VIlN+t/K3RGMDVLzpDtMB",
-	"pbzFUtK1tuUhSNB0qoMR4G5vf4es7xIdW71U+Vqx3NDysWPd/ZOzD9dztk8h4GZvTnY49q7dWegC7NUD",
-	"5npStO9W4iq0Ds5o+wLgMQwAjvB2MXCFr/yO6UT+/O0rmQh3tA+EvRFKlhVz7ddC9wKEahqsCsSSZpli",
-	"XaM3qtdh6/0B7y3C5MkcrA7kX9a9ijvLW3M/aW4PYOmQXBjtUGPFtWWgAhMk12tkoroWDhLRtBwWm0M2",
-	"mA//nt3J24DYJ8uHt5Pk+wYjWUplinJN99gCMQXr6IMYBqR1v3cHScX1aXrC1LtnL15Eb1HsadU00JKw",
-	"29T6H79/Ip0DYF9uwj6o5Ds2t0qs9EkGVOBlsmeQFQBCDqUZyLx3r65e//jYlGNHPSMLUAIRPdGJO1dy",
-	"sdjPibNDdS/LfiiY+t0rewXH8Reg1Cu8DwcAsoeEebkkM6rgOhDzV/KDJFKgUjvB5mqTlNBSS1eZ1lJ+",
-	"se1zCOgN50gEVPRUur9aLJjIH4GPHqvJNYnb5sLuZ2yxOMofpZLiPx+1IYp9xp5p0RiGZataGzJl/s4n",
-	"SfM/ayKX4ox8c/wtMawsXQ8fvFBfgMPAD/IoNtr1UDX94n77aMnKt4T77aNFPh4AJMtalclpckQX/Oju",
-	"BFiCW8Lnxh52zrg0PEITpfUgLLf9zDvcW89cvcT9x/v/HwAA//8=",
+	"7H39chs3lu+roHh3apJ7Wx+2Y98J9ceUYzke1ySxy1LWtRX5imA3SGLVDXAAtGiOS1X7NPtg+yS3cA6A",
+	"RpNodlOinNmPfxK52Y3Pg/P5OwdfRrmsllIwYfRo/GW0pIpWzDAF/zrnc6aN/YuL0Xi0pGYxykaCVmw0",
+	"HukFffr8xSgbKfa3mitWjMZG1Swb6XzBKmq/+ifFZqPx6H+dNJ2c4K/65OIvL+3nd3fZ6O15Rxe82Nl8",
+	"RT//xMTcLEbjF99lI7NewriM4mIODb+nc3bB/85C83+rmVo37S/pnF1r+0LcbMFmtC7NaPz8NLN98Kqu",
+	"RuOnp/ZfXOC/noTuuDBszlTo71LeMLGzQwNvdEzk6fMXyZkoWdS5+QWaSa7VEt942IL9M1OaS7Gjm1t8",
+	"4yHd3Nlv9VIKzYDK3is5LVll/8ylMEwAxdHlsuQ5NVyKkyW+8X/+VUtY2mEU5tuFHgumc8WXtrnRePTW",
+	"kIIXREhDFnS5ZOIYpu++tA2/nEplkBriDy8XjChZlrI2RBu51IQbzcoZWS2YIFNpFqTkFTeaUMWIYjRf",
+	"sOJ4lNntWTJlOE55RnlZK3a9ZCp38w1U9+R0c7TvZsQsGCnYLc+ZJlwQuWSCaEPnTNvGA5E+aRHp6TaR",
+	"Zr5r3e6zl7TdIzn9V5Yb287LPK81xRFurtLHBTVhuJquibEPpGBEMD5fTGWtYP2NtBOr7IzsBEuqDSno",
+	"+pi8NYRrIiRZKilnZ2RaG0Jdi9hYye1KaEJL2+yKmwXhZnuhp+vt0Z27gUE7dnRa2g+5YRV8s0GvYe5U",
+	"Kbq2/85lLRK0cVFXFSuIvGUKpmUb3V7/Gy6K7W9fwra+m82YyFn0YTMIuzhAOlJV1IzGo4IadmR4xVJv",
+	"u3VWiZ78MvIiIxJGSmhRKKbdilAyK6Us7Mpou0O5rBiZKVklhnUXs4Hfml7dNDO7/n693BQ+pWjJbuL2",
+	"UH9YG79NMf2vZF0WZEFvGZkxYw8YWdCC2LMWHgBZjMkKJ+QJR8obmAk0p5m6ZSojVBT4XqBNTea2capJ",
+	"VecL+38O9Gh5jF0nVniKrRgVROLxVKxkVLOMaC6AStmazPktsx8vS8oFkrGQpJIKqBjbWFI7ZI0Ds5xj",
+	"Cq24rVktZBm1DYT+J/JX/oPttmKGFtTQY/JxwRQLX+PhMeRGyJUgVKxJKcUcyZLoipYl0yZ0rI1dAi4y",
+	"oqUdLFNKu6NJSrkimhdAkoHyuDAvvksS98slTXHNd8Iut2Xt/vgCca0Wa9tfIRkO19AbuxzK2OW1c9Hc",
+	"sGiDjCSFPCN0attCjus+T56Yl3XBzWthFPCANl+geZpzXY3cUh/nilHDrkaplmlu8Ght/7LHGS2YobxM",
+	"NsOL5GNd45FJM1xuyIpqUliGaOSYXI1YMWdH89XJk+Mnx6dXo/4DDAoXtWcVp5j5hWr6Tp5fu9I/cWRQ",
+	"7YUOXDX8sUtkR1uW4LuCfTbXkQq1vUSb04E+UyMG1pJaRwZH08miemk3UJOcOhaYER0xeceQtqVO4djZ",
+	"gBMjFZ9zMfDlJXOK+YB3Fas1Kwa+DLxw6MtGGloOendjO9yQ/DzC5FMb9GpRi5u35zpBUcVwevJGBqhI",
+	"b/GLJ6enp6ebxLV1DtJk88p3sT2sBRVFyYArMGH1qN9GupTxeYmOtyjY52tnQA2egvvK2TMDNko4NX6b",
+	"j+zZ8+A+N/UBCpzPL41rKGtMx2hKG6uSXv3amalphW66trLM1PoMBR38zbRVb0i9BJFmSTd1XleilLSw",
+	"y9OsV7SS7HNe1gUr0r9albrrNy60oWXZ2fKSie5ul0redv6o2FRK0/mzrvOcsc4xh0O8/dOK8q5mN/YX",
+	"G2km0Xybtda0tQzxyJspxgMOKxotfJIeQEQXweJub2ouq4qmdG1rw7kfLU2oWhArWZI6hGa5YgmB+xf4",
+	"eMGDouRUTKe1LZnSUjR2jCE3bJnuIYiyXUcRp7i9/M6RgINMLdE5y7l2ms6GBrSHpoJW1PbQ2WfTL4RB",
+	"nQA7AN5Pj3Ipu7SaoL3fMLbUZCZVUA23VEFrDwoiVcEFVWtrcB4Ta+8spVUpgQJhNxZczFO2YlInuIRR",
+	"lKXtAMdg9VQ9UCN26mRnu8qp+BnQjWArq5nPuNLmjDx5QaghldSmZZ/uIpS/sqX5gF2mNCi9pDnrGAo3",
+	"pLKmOr0Zqu0bJetpyVI2Zoe2T70lg8+5IXoB1pxdWH9UjFXC+nXVsLKZ2zk/vTSFWRpKnAK0fNO6fFFx",
+	"7Q+Pl+k0z9nSOC3Gcz3FbD8tLhU1M3f6wvYv3lraqRLDS2AuuEOy6208SVZiCSXLkhXX+5zzuZL1sq1d",
+	"9TpDFlQVK6rYPnYM17K0nPva6tTd8lzOwlEP9JIDuVgyAecase2Ua2cjSs0I0IJ9c0GLTWN/PzdPSaes",
+	"9FTC7dho+b5FPV1NNHRnzYhrzVjC1HwZ8S47H/sWWTPTOnw7t6vk4qaPIH6y70QOIZ2W+RI9T7rbtER3",
+	"0IafxDnxuNl04aXYGW1PGJgwuVywNXBBGvyJGnbTO//GKcdfTgV+wMhCCtuH/e9gLun8bKlNl6LkIibm",
+	"qZQlowLUsYVlq31e54XjvaoWwqlRu97/4F4DNdskmOnbwnuY4CAglddLu/nIQKliemt10feT1DjQqu0b",
+	"16/4ltUHF+s9XDotZ51l6YXkYm4Vo1VwUthTPZNqoD8icJhwJAOnipl02Ls282s2wm8gzqhbSqQdGVRf",
+	"y9n2Oih2y133AyTmft4QJ7Tu5QmJNPwd3u+KmnwB+zXjpWHquN+mw5FnQffHdUmt5muru6eVT+c56TJs",
+	"qIvz9CkA8F4WWksN4kcMd+w5BPaZVsuUZvPRBzJkOyajKS+Sh+2wk+GsLF4rhc7Hzfl0ehNn9rP+IeBr",
+	"wS+ZGsAbaroWpaq1IQtZFmTKZtJ50SydYpwKQlYJVxldWgvQE6oLR81oqVmW4MBa0ptrzXIpinYAqzfs",
+	"Bdal1smI2/ennSG0gcGwN5Yd7Uljnd6ZpeJScbPusOtZyTrcz2nvS/ggank3mf2F0dIsUtOhheWwyR14",
+	"dhqv4p9efNe3jkAJU7aXupla+9jk2Rqyj4qnmvah7N6FbELr/pPUqv3ktLEN00qCDtvoTDsktbcxVtBx",
+	"NlrxGR9lo5yVZV1Su4FTagxT6207Ixt9PrKfH91SZfdd23Y+unY+YjuvmnZ+8O3cZaNfGCv0v8g65WlN",
+	"rpuPYAaTyB9hK6rLlm10hGQGjpwlTw18sBvBBRRBI+h0JPzCVp2k0Aa6DBLAjbu3x/Bp7/kv0mCgTvO5",
+	"wPB/6G43NmK7l4iA+z7F3nq9uvBW5COol6WkRZfeSSHqWTIDOqekxZlV4aYslxUoEeBKwz6IktLM0rG4",
+	"6Kz1glD2P3p22xGUkdDbPJBjp5ENL3kLuMXXRrQsUzNaBCa5q2HHStsbub1zgORI6WowiDF54hQNMKsE",
+	"eX5K/uD+fHJ6Sv4w2PC5sB21wyFPT7eJrpszWqYkCrnq6+gjvnXv7ezw6SKrYSllob1yaAGMG8wA5QZ8",
+	"h9T7Zkcp/WKTtWEz1rRYMkWtEP2UhGbs7ShIj3bOb5loe5Tj49SskJCoh0Vn6cnTP6V4Qi6XKcoK8xlK",
+	"OLadFH8ypmyrA0n6paSga1h/mGpGvj+1T9Cd68fSQjI9e/L82YvTfh2iTvpW/YIu5IpUVKz9YnrhOwb+",
+	"LGuDaC1SC8PBwQtiyoGqduuAW7IpRcne0ZAQRnXLKdgLEFopKeZH4Nwa24ECQmXaAGSoYqBMgJG9oppQ",
+	"fcMKu75nRMijwgr5MfpxeBG8aQtakHxRixv0uWDYJSN0TrmAJ/BXZkkSoCxmwaozxAeNiZa4tkua3zDT",
+	"AHXWZMXcaBSjBeBPKqkYOHsUAy/zlBFpFkwFhNFOzNMmLAjlTinzm7YdFjkiENP1ULDUeQsqBeIQwVEx",
+	"agqcjKsFzxeNnwwndWbnPpXFmkh0j/308hfwXc2kmuNo7wOq6sVTvbtl6pazVRr3csuuHYRxuCbkxWuC",
+	"AwTHyNBYkouy7OoO4Rl3WY8FZYn6eo2qa8IkDY6mFtcfNN+gFA9xEcYmzcIHe3pEQRxG2dw+JxuH746D",
+	"7UJ8PGk0teJxsF/N0kZ+s2ZBo0GESWVb1ON3M0WD7xFdlgidyhWZUdXGvUnBCKOq5EyFEBFVLfCXZSy5",
+	"1E1EMBHBc4r/drzXzQYZhFcKdiEbs65w4MuyxMDE2Qa6EKGH2ofsWtBJOPx2dAMja8iTOwJ10CrVfgHT",
+	"MNPo4GwvfywSIf7th0eEXKXbY97rtHnOAMKHguPMxWCN4qzwQmRmHO4QfEHLeupR3ce7I1BbEGgnp4K0",
+	"81BPI+fMipL0uBFU0hnaZQResMtJScFnM6ZAYPfvUjZyLF8jZFHOUBwfj8aiLkvU+Oc+uNiDU8f30BJA",
+	"zS74AgKgYlrzMsQbabFuYBKf+kTIFN3e2Hg0sCZyGi9T5F13dJg83z4Y4kfKi5LBJyy/6YWANNNKg0Fy",
+	"WVXcoC9BsVt7xN3b9u8YI5JSyKOMgi4naUJcYCaApdwW4LQbHAJnYjiXjry3Kakym2nWlXHA5wtLYfYN",
+	"0EKEM8YHgxD+VjNtrrtgpQCU6hBO3JRsh2duCwRv6LRkY3I18lkb+kRIczSTtSiuRuQ//u3fezUe+NV3",
+	"HYaXJMLGqN7QrxEatFf0+4at94x9dwPs+NzH/gIYECLQI9hoELfDfHjorvlhfeE/xwevS81WVpsefepy",
+	"+7ohuHll8ZLsWMoPskyYKx5onthvGA65/PVHYqiaWzvAv3xGWLU06zgeAJFgL+BbxGtZT1o3/2yuQeFF",
+	"bOW+EMQw8o2mOpYgMOxUJoKckZVUN2dOpQygfED3O2PM2SO8ok7BB1mV1wa4ijZSpfKB9gAM3xt9C334",
+	"71PT/2qe0322M7vXUfbfdADX9lOOuBmgFm37ByP38HCOsuzSmn+0WuSGhqwzYgANgLFcq3TG44bDFiEs",
+	"Klowj9OY0vzGSnlr4oOGFilmZ6GVWjMXtddgyiPOBhQvl5jilDKw5Vccz/QgAvHmwW6XdyI2dg+dKqCd",
+	"k2l1FRV8xnQH/hPYm6Oj4dvoAdM7TWrcRMhPTWl+kb4Hm6MXbWjsmoqbDv3nAZGtpJboANrRSWwdsR3M",
+	"5BBJITvwjAfMCIm3Y5sDdthj51wbLnLjzkGaRwi2uu5q4FWTUtaSH7Gxg8llS6m5kWrdJK42sfaBauCS",
+	"rtOhnveNABvYFAqytHVctBcli/LmBrW+SaNu1KHT1orutFEOFBQ6CPRnP79XHlIddktZeOuxhCRCx/fB",
+	"KzmweeKkMlHsOTzm4UPDB9AgjhIjiBOfh9lrDjqUaCuECYciXnujf2nDr8nztkRmVYBT519IH0ofRhwe",
+	"DPxnzlZJCbYpjiIUHXVpXD4yDEmD9rDsLY6CI+B6lvYuOfbXrMMfNZlTw9ogwmBjIchnhEAhOyoPTUgN",
+	"qx/XKAVZucRazJLVAyGLKbmKNNPIV7+tbtfCmY8otfHPNIexWwxnwbXbhW90/LALDL+va37f9NWKlyXf",
+	"6RwfYv9sTqoTYWf1Fhd8G8ZxOg7i0RNvwgIavUGzdUhG70zpOXv2rSTxRITR5fdobWQPXvXgsNQ2FT0U",
+	"nXowuKkb1kE0zu5o1yE1zgYgnggOD7aPd4qWYPps/1TKB8LiNtJbm4m5xFEoJ2QMU/YQ/b/fTo++p0ez",
+	"T19efHf3T6nTd0Fv0xqlFIyUWJ7Ch7w38jrOiGBzavgtQ1QdFFjIlQS92r6GcPmBui1iHWLRxyj6odEO",
+	"yUYuABaCaA6HLpJi5oLpNAjaYQ32Uoq6PY4B6PEQPEeHKxHbTm51C0227Td0tnVrgl2uPiXLDjXIkfgf",
+	"NQaRLn/9kSjImWsAdj2tb3oF/bhcr+mpmVTCWJ7X2p3anrIychanyvggpmZx6Zu0xUh9PZSd5gm8tL9l",
+	"oeSqSB20Synbvi/NWGXHOWXEKkFQHgQTgOyJ5JpwYWBjIAhHqJAbYbgIWLUzjt+TJdaz1JsZYW4cMUof",
+	"EmcwUyy94BWjula9XVXyNhjqM0z15SouFXFMPjpckV1IiHrW1ZQpTaYMSqnQtU998qle3cDwzZJVmgDQ",
+	"DOomgCqCPjuPQ9k0DJqF3AVY0J7r7uQW8BLKE9VP/FRZ1dn2Cf5Ch/dpUwtsleyO27rSG2l+0CrO4bIE",
+	"i6YIgGPUY+cdrUXBFFnRNXpEHXCyyU8bjp7khjVpUT0FJHzJtCTQwq9jRORZw1qaQxpRZmMLIHfwW9cs",
+	"VRcTOw+KeoKVYcZdTwmv+BhtcbYxYFCdA3rbI639ug9e5qiyWEIBizjJ4E3rVlXZ53xBxZwNaeW1f9cy",
+	"DKnNkG9+tu8NVIl9+l9fm0OTuwCFF2CAA1K7YAAxvXqlG2abtQimm9g6Eq33ynXeT6QNzTLeI/X3vpm1",
+	"GzxbWA1l0cHnu3NusRrceUA5/eMktXYKgMugjAO/D8yecOMBzQj4TOsHWtYq79/yC/eanSNEm7cH4rBw",
+	"XizEwrknMSFdE0HVYqjXJ8HecXW7DsvriPtssl+JEF9AMNf5wi7iaiErr3e4ULrjzE4EZKSJQ6OEW3EA",
+	"0aHtZOiNVUU0XSeTsQE27OXNMXk3iwvVrVh526Q7IpOHHBdg8tjnlJkVs+01Wi/Akmll2/sgV4gyzmVZ",
+	"VyIuy7PaLPEXcvcdSUFCeGg1kUVYeK6TSl4XWKmFa0KJXldLI6vNqnJ7FoDsiOZgkPaWqfXK17AYYG92",
+	"RqMvUzon7+Amc37LUjzILvu4VfAw0pQA2AzHMiO1gI06iyU4kKCWFQslUwbL3Dd2PPuGd9GXp9M4w2YO",
+	"bYB7jGB38fN2nTZaln7SmatSoOahMMHwWQHzSYd7S5aqCIoRZg1pOxTR9pH/Ij4mogCkmUR9CZCFY2de",
+	"QP0QPEmyLLr0ZTzbqQAjHLbx5q4HHTjA8BsU5eA9vrSdphbkQQHoRv9w6xpmF6i8oZRwGDPPBLqYLRJk",
+	"t9N78ElNUq49KeloAmS9WGsHJtFa3+Hu7rCy6ewQd3bHMU2F2LFj+46+DAMAcyts4rFlwZuFRGFtC2x4",
+	"IFjtDb1lAahm/3HuG7T/eOcbtf/41TfckecJ67kLX2639BC+3qBRfzUndtdsfpbadNm7yK8A+gl1rUK9",
+	"scYya/wzU6rAZrN8z85AY7Fc+5nOaZkAztOy7FDpaMUaUWnZLhZxHCjaQHh1yMlO0b43xE+iHWwn0bW2",
+	"71TRrs2IChvWn2wKUro6mEOhma7dt8Uo6uWdbzQ8ee9aDw8uXDducBcLTKj0Ywt6pIeKxholGlJdjoMK",
+	"AdTDJ2D7fuf7Cw9Cv/7JRejfP3npxuH//bYZT3ilGZd/9LMbn5s5CpAD8eRkeSXLfbVVyWjZTpRDrTRd",
+	"l7fTV7kJqQySajef+jVU3Nk8do/o5w0I+qTf7zBKZxXqU3bUtrMrXWxUaN8zhLWXg/JAikeVykNI+9+S",
+	"e46aYjddb2oJwVbbOz/oASfkchHX4w/6frANvaXZ1E4bBqHo0tXHWJU9I0JG/dqfufOTnBG5EkdQ0SpD",
+	"D7fLrAkGIrggXabVGdGGLZesOIIU1SYLFEtkYSFxFFraQEV7w8vyjBS8OBLSHOWysrbxxlgwP1aiyOTm",
+	"jECVEkiBLRlVohmLq8FlVVKNjn+vTGMa1KYu1uI8WaNx75kWu0HIQf3dwYIa50qq3PW2+dQUvA63GRDB",
+	"zEqqm+BMcGut6VqPo0qVWbT1fwTUsFXTW573Zl0yu1VoZIIbwSGW48p4VKDVg2YQaK+hhCck5XrnhR3y",
+	"MXkrCvaZ4WQ89B8R+BBTL2IHCQaDHmj6XaQxI68/09yUax+EclWHMhwGmns+Ix1sA0SVLGRZ6JYjxOl3",
+	"UoB7xYFQtvW3kE6+O1k+5TvvdXbMBxSLe+NiIlF1pYcVVGqwaWl0xB7QyH3Gnw69XY18/Y2rUUauRs9P",
+	"yR/SFwPIZctSiBycElLL9or1L6nWe36yoik3hI8KBI9JRvK6qktATBwPLuMNjbs5umUNoLVP6T10SCiv",
+	"2H7VOtHNqvQXE9ner0cA1N4H7zGwBNOj1SnprDzySAAULOhxXbKZ6a6Y6kPsWLxjSM3CIiqeEKMnoy3p",
+	"zWjoVOI7fM/vZpGhnoHk54KUXBvtLqbxt5ygeN7pn0477Lnez299MIDn4yA59wtF9fuR0z81OQHbNLx3",
+	"FOpB9oYvR9qtuf0aanMNqszWiQ5rkouH5Hbc87YHBK9iqpDrMDWnVrGK/UomYpHSRBKqK3Ho1CWdKp40",
+	"DIt/EPsxNeuPoWxWe+g/c1FbdRSz8E5Px6en5NfLV2dW8WWiVUxTG2vRrBRdalTLK14IH17egBaieGh0",
+	"sO+efd9bIdO4CP0eX20CCAz6hFiyHBJep1ArbtYX9iQ5m5hRhXsKxwvEMD4KDSyMWaJLQ97w5mJC989w",
+	"NeGKfl5xMb/WzBcE9vxvyf/K1ngPIBczmVDXb5laI09trhujejGVVGE9APtk4nqYhOsjCnlMLvhcWFYO",
+	"Hg5KcPAEnMbkm8nL2iyk4n8H2MSY/IC//se//fvkWyLVlYCvsIyenQ12P3n/7uKSnLiJTIhmRh8TKB2A",
+	"gaAPP74i33/3/P8Sn2N/TC55xZofnz179r2lo4zYA4nPMb/rSvxkRRCmj3mQziTchDkhIE7OiNU+yWTD",
+	"Cz6BxFFrAk7ihzOpsMLTlXgNuC7QQrgUYOuiRQP6AeTSMlaAyT/5fAQPJ2OsE3VVn54+y5u0asepfcDS",
+	"/w5IW2c2Yfjc9cLFlZh8PqJ1wc0EKzTB5VVRJERRXhLFcqmK4Ni6EqHWwHj0EXc41CQjL9+/jc74ePTE",
+	"K/N0yUfj0bPj0+NnkBNjFkDOJ9C9/cuhE8JavC1G45Fde7jkCr5p7lr9LS1xmldOwl2md9mgd92VIZ82",
+	"Ltt8enq646LN/S7YbK79Slyx+VoYxS0Hhl9crb50e2GA0ZWdVs+vKqrWDgxRcFSHslZReeDvdA7ebL3W",
+	"hlWW7zi6ghQ9WkBjJ+jkOIFi4Q5z78It7Q36GV945b0qrnTGD7JYH2zdwt1Wd20GalTN7h5xv9r9psJM",
+	"ULnF1dI/xL5xywy8THZ+pm8804GLuL7F6/82clztSP4c7W246wN21x2xkUA/bLzdLlM42vEvmANxB1te",
+	"J3b8fW1gYfY+ke52ZDxiQ6hE5oaZI20Uo1V71xr0OtxcM+q4NHc3oXyXqsaC9SYevpfQEhg0sK4ZoeTv",
+	"2hRkZpfDe1yjOhjgPgXYTQHLdEw+sCWjBswW4xh36zKeh+x1pDV2st3z4N3/Kow361ZSre6GtnhQLaY1",
+	"L80RFxrAGb52ROYzHzJfwCwjYDRkJNx7kDmodUYgwRAMwsTN00517rim+cnp01Qp3q08ceeOhwonRSiJ",
+	"CHMht7SsWVf3mlGVL0Z73BL9mIIryptLsMJzbzs8/NSce9QRoG5iKp+VDO2jlLBy5HzyhRd3nTT9hpkA",
+	"r9iPot+ej77C8nZJGV+87+Gr+y5yrwQ9un0pCRV6xZQmV6PVAlIvECrJxfzP7j7Uvv1wNVkSPMVS/UN3",
+	"4H7KRdvY63frbZYJFnVZUri5C69u73P7bZh5rsOEhfdV1ZmvRWYXzDh2fUbsyhHFKnkLISTWQUJearlB",
+	"+LydhrYKP/aN036C94t166cv4ff/5gf/J2YIJS6GYMWQv4AtXDskhm2MW+1BO4N9dO/MB/j9v/nOXCzi",
+	"m/plbc7AxZ1bXjSzQ2dYS2pWawbuB+nvu+/dK7f+XXvFbn2BsmRawOtbCB+vl0yTCX43ycjEaZHwJ7ob",
+	"7J+gSU3OCESPJ1+uIHZwNcquRhz/50u/XI3uJuCq43BZwuR/T1ydCHSJULE+tn3QYj3BkgHOkWctgDP7",
+	"i2ZmgiWjwQXCGj8UlE89DiEdT2UX8O1rnOwWlYHqtWC0AFXP6V4/UW2O4Iujt+ddKtizp/dRwQz7bHDl",
+	"k2ZNwohJQAzhw8MwanXL1BHESZAcmmRcCKWg1VEckwkvJu62UGbygvj9PCOT1mpNiGK6roJ/lu/hcWhK",
+	"2XaaJG98ndUHnfuHoF/x4qLebMaOGgbbG4ozOsRmYktBr+OKlPyWgTtzsB6NWxDU6IKVDCN47a04h+dv",
+	"XH2WQzDuhCn+AZSGg9ji2BShaPH5nGziKvR4vymptQuAdLNWNBnduqQ4a9bpM7n/cmXbJR609IFNLzpy",
+	"qhS3585Zl8GH66+zQqdvp7krVc5avK7vcrHD6ePx/V2tC8oiREz/fWXRNV/9hno7CuM//b0VdMdc0mzf",
+	"eSsefhp+pjdw77aLBdDGD9JL+Mu6W5/giCQb5D8E1Nn/+A937RJcmM4FoeQ4p3z62TP24CDM2lV1XQoz",
+	"L0s46BuS9z4+QhlditHlUAkXZzziqQh9dBwMP87DeOCT12AgumQhV5hJao+Hw5IMU22cV3K3cvPev/Q7",
+	"qje+PvjhFBw/q0PsTtNWF2VvuaKSlucrAC69D4iEw4gxDybpu3YOq5Bc37AEFJwVT58/f/J9Rp49xbhA",
+	"hh7jG7YmC1YWhIU65vuW8IHh3U/CPTnYWQ70tU0oP9OCHUy8UR8IiArM+PIvdi1NnH1/4/DPiCbGG9Sh",
+	"Frx9tZ+L+p4QDtfNTz0TOPni/ro78RWcuthrXGN+7zAMfvuL3fZHdZXEg+xg0Xaeh9jby+aOdN3U0bet",
+	"+yiLW9oQJ4L6V15EujpxKDn9HocTNZSr2L0Mv+9i6B/8S18vgpZS7Rvk1T9ELCkudJ0gF79oh7H7fNn3",
+	"LgzEMOmxM1VhgjeLTDIyaYY2AQKcIJGC5wSuKjwm59IFdPG2nyYKY3U2jAT7EIz/7Uq4UZ41b/rrmVYh",
+	"icZ9DJjYXIpZyXOsZR+OBNdY0R4MR24QRyCkIewz182JQbZ4JSq6hjPSgv2k5OiHpszfI2A/ohtqv7Ks",
+	"anW7cb0Fm9eCfAOVaYmvO/+tNaogd++bUH/+24OoPdhafIMGpBqFW23IN5E8y2uD4sxunoZBwdub10FB",
+	"KtM3jo1OWyJRquaBKJj6tl8I+itK+oSg/zoSgl8cMe+M3DZE9gAp2M9NHdb28YXmDuICgelvfDlM0De6",
+	"QGZfCZfaqJM1xXJPafX6X6i4+Z/9ekisDhI+V7Fj0gG+erZx8zTCPnWfxehSy24lprm78D89/jKueJxS",
+	"PdxUD6J6uLZ2qB5+Yfc2XD+EarqpaNaG9leo9bWqxVdz7fbJcl8p+ivL8rjbpH1SQuwV9Cm3ZHjfr1WR",
+	"CEdMe1z3C6D7h4IKUmXt04DflgoHMnEjmbiInCQrqN0KxUHdDbqYCIvJT9HvJZsZIusdFBd4BT5NSu6w",
+	"ahG36AVZdZLn7xzSH0YDBxO5fjNhJzHr02pVsF9D+cDWug8Cbrbqzev7hpy+qo0aSvg3FurOLJrOVkyt",
+	"W80Mu1Mg3ZxLivtHsZu3rjB4XCjmZZRVP2UL7sxDpOT7E/AXzDG524XYMu/EQ5iI384lNYtmN7Hf0abU",
+	"iXc3pF3T2tmzuq7c1V6VBOaIFyF96tj6Q7iRm1TMiNiePn+R8u9u+XLv/kvwz/d2/TMHJQFMt1198g3c",
+	"ahO8eij5fHKzB7fNXK3vOTUMjF/YseFikG5AployUDdXE3RhIy74XLyrzWhQtBCNbyemEYYEb18wc/Qq",
+	"JO/twAc9fK1/lGrOPFIAZucy61rRLTfvvugh6q5disFFyDN8NBr1XXRBp/DnQ+VY0Yq8jRLPK7omb0kh",
+	"/9y1csOUfEsVb8XBwlKhGl8/O2ndKQyf/d6IiB376Q4PYv6+6tlxObmj8W+fWgJT0YIR6jJZMXy855Hy",
+	"9JnQxeG0IRPipkcBvOCG/Zcw2EPNyuT+m8MoOtCQzzghL7FkFm+XFWr76RFhhTUkWekLO4efsQHhUHi5",
+	"FDM+r3GL3PtOn5KCbd1JMRCpB0SwaYptFKtykjGkKruKVT4NOS7zCx7hkmuDJf62WTdWur+/LrYZk/Jj",
+	"2tSuUed/2l8C6UGpZe28rMPlYGXblerK9XaFhWRnC7kabrn4IpiJLn9wVaqVq0uNdc8RDijljSsc1r4P",
+	"KgQJ4lJjUkWVxqLrd1Kjl6rYSJbrGz4WGL17dPbhLvPoUgi4OZiTHY69K9uom/rZqB4wV5MivrSWq3An",
+	"S6gfN5gBwBHeLQYu8ZXfEU7kz9+hwEQ4o0Ns2GuhZFkxV1suVC/AVc2CVYG7pFmuWNvoTep1eKdZj/cW",
+	"1+TRHKxuyb+uexVnVkR9Pyq2B3bpmLw12m2NFdeWgbqLCzZzZJK6FjaS0LTcLjaHrBcP/4HdypuwsY+G",
+	"h7edFIdeRrKSyizKDd1jx4opGEfXimFAWnd7d5BUXJ2mR4TePX3+PHk9fUeppp56i+1bf/7++wPp3AJ2",
+	"YRMOQSU/sLlVYqUHGVBBeEXn7AxQASDkUJqBzHv/8vLVXx4KOXbUMzABJRDRI524cyWXy8OcONtUg9d4",
+	"yDJ1u1cOuhynX4FSL7EmMCzIAQDzckVmVME9i+bP5I0kUqBSO8HiapOM0FJLl5m2UXBZsRDQ68dIhK3o",
+	"yHR/uVwyUTxgPzqsJlckbpcLu5uxpeIo/yiZFP/5qA232CP2TERjGJatam3IlPm615IWf9RErsQZ+e70",
+	"e1eVGSAdfL4w4AjgIjTyIDba9lA19eJ++2TJypeE++2T3Xw8AEiWtSpH49EJXfKT2yfAEtwQvjT2sHPG",
+	"ZeERmijRgzDc+Jl3uEfPXL7E3ae7/x8AAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

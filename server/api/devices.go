@@ -88,7 +88,11 @@ func (s *Server) RejectDevice(ctx context.Context, q RejectDeviceRequestObject) 
 
 func (s *Server) device(ctx context.Context, v fleet.View) (Device, error) {
 	active, err := s.active(ctx)
-	return s.deviceView(&v, active.of(&v)), err
+	d := s.deviceView(&v, active.of(&v))
+	if d.Update != nil {
+		d.Update.Advice = namesView(deviceAdvice(&v, s.Sites.Others(&v)))
+	}
+	return d, err
 }
 
 func (s *Server) deviceView(v *fleet.View, in *placement) Device {
@@ -134,6 +138,7 @@ func deviceView(v *fleet.View, in *placement, now time.Time) Device {
 		d.Update = &Update{
 			Rollout: optional(u.Rollout), Product: u.Product, Version: u.Version, Phase: d.Phase,
 			Reason: optional(string(u.Reason)), Detail: optional(u.Detail), Bytes: bytesView(u.Bytes), Millis: millisView(u.Millis),
+			Sources: sourcesView(u.Sources),
 		}
 	}
 	return d

@@ -44,7 +44,7 @@ func (s *Server) GetSite(ctx context.Context, q GetSiteRequestObject) (GetSiteRe
 	if err != nil {
 		return nil, err
 	}
-	detail := SiteDetail{Site: siteView(&v), Most: siteMost(devices), Accusations: accusations(devices)}
+	detail := SiteDetail{Site: siteView(&v), Most: siteMost(devices), Accusations: accusations(devices), Exchange: exchangeView(&v, devices)}
 	devices = slices.DeleteFunc(devices, func(d fleet.View) bool { return !shown(&d, q.Params) })
 	slices.SortStableFunc(devices, siteOrder(value(q.Params.Order)))
 	detail.Total = len(devices)
@@ -151,7 +151,7 @@ func siteDeviceView(v *fleet.View, crowded bool) SiteDevice {
 			d.Phase = Phase(u.Phase)
 		}
 		b := bytesView(u.Bytes)
-		d.Bytes, d.Target = &b, optional(u.Version)
+		d.Bytes, d.Target, d.Sources = &b, optional(u.Version), sourcesView(u.Sources)
 	}
 	return d
 }

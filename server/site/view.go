@@ -75,6 +75,19 @@ func (s *Sites) Of(v *fleet.View) string {
 	return m.site
 }
 
+// Others returns how many other devices of a device's site are online and may be introduced.
+func (s *Sites) Others(v *fleet.View) (n int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	m, _ := s.memberOf(v)
+	for id, o := range s.sites[m.site] {
+		if id != v.ID && o.active() {
+			n++
+		}
+	}
+	return n
+}
+
 // each calls f for every device that is at a site.
 func (s *Sites) each(ctx context.Context, f func(*member, string, *fleet.View)) {
 	views, _, _ := s.o.Fleet.Views(ctx, fleet.Query{})

@@ -302,6 +302,30 @@ func (e Scope) Valid() bool {
 	}
 }
 
+// Defines values for SiteGiverKind.
+const (
+	GaveDevice  SiteGiverKind = "device"
+	GaveOthers  SiteGiverKind = "others"
+	GaveServer  SiteGiverKind = "server"
+	GaveUnnamed SiteGiverKind = "unnamed"
+)
+
+// Valid indicates whether the value is a known member of the SiteGiverKind enum.
+func (e SiteGiverKind) Valid() bool {
+	switch e {
+	case GaveDevice:
+		return true
+	case GaveOthers:
+		return true
+	case GaveServer:
+		return true
+	case GaveUnnamed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SiteOrder.
 const (
 	SiteOrderId     SiteOrder = "id"
@@ -1032,6 +1056,9 @@ type SiteDetail struct {
 	Accusations []Accusation `json:"accusations"`
 	Devices     []SiteDevice `json:"devices"`
 
+	// Exchange Who gave how much to whom for the first of the updates, in bytes on the wire, as the takers say; absent when nothing was measured. Of more than twelve devices those with most bytes between neighbours are named. Rows and columns add up to what the devices had from server and neighbours.
+	Exchange *SiteExchange `json:"exchange,omitempty"`
+
 	// Most The largest of any one device of the site, so that bars of all pages have one scale.
 	Most          SiteMost `json:"most"`
 	NextPageToken *string  `json:"next_page_token,omitempty"`
@@ -1065,12 +1092,56 @@ type SiteDevice struct {
 	// Sharing The server may introduce it to the others.
 	Sharing bool `json:"sharing"`
 
+	// Sources Where chunks and patches came from over the network, as the device says: 16 at most, the server's reasons first, then neighbours, who gave most first. Absent when an older agent tells nothing, or nothing came. Indexes and metadata are counted in bytes only.
+	Sources *Sources `json:"sources,omitempty"`
+
 	// Target Version of its last update.
 	Target *string `json:"target,omitempty"`
 
 	// Version That it runs.
 	Version *string `json:"version,omitempty"`
 }
+
+// SiteExchange Who gave how much to whom for the first of the updates, in bytes on the wire, as the takers say; absent when nothing was measured. Of more than twelve devices those with most bytes between neighbours are named. Rows and columns add up to what the devices had from server and neighbours.
+type SiteExchange struct {
+	// Advice What in this is a symptom, and what to do.
+	Advice []string `json:"advice"`
+
+	// Chunks From everywhere.
+	Chunks int64 `json:"chunks"`
+
+	// Devices That moved bytes for it.
+	Devices int `json:"devices"`
+
+	// Givers Rows: the server, devices by id, others, unnamed; those that gave something.
+	Givers  []SiteGiver `json:"givers"`
+	Product string      `json:"product"`
+
+	// Reasons Why the server was asked for chunks and patches, summed over all devices, the largest first.
+	Reasons []Source `json:"reasons"`
+
+	// Silent Of these, that had bytes from neighbours and do not say which: their agents are older.
+	Silent int `json:"silent"`
+
+	// Takers Columns: devices by id, then the others together.
+	Takers  []SiteTaker `json:"takers"`
+	Version string      `json:"version"`
+}
+
+// SiteGiver defines model for SiteGiver.
+type SiteGiver struct {
+	Bytes  int64   `json:"bytes"`
+	Device *string `json:"device,omitempty"`
+
+	// Gave One for each taker.
+	Gave []int64 `json:"gave"`
+
+	// Kind unnamed: neighbours that the takers do not tell of.
+	Kind SiteGiverKind `json:"kind"`
+}
+
+// SiteGiverKind unnamed: neighbours that the takers do not tell of.
+type SiteGiverKind string
 
 // SiteList defines model for SiteList.
 type SiteList struct {
@@ -1094,6 +1165,15 @@ type SiteOrder string
 // SiteShow defines model for SiteShow.
 type SiteShow string
 
+// SiteTaker defines model for SiteTaker.
+type SiteTaker struct {
+	Bytes int64 `json:"bytes"`
+
+	// Device Absent for several that are not named.
+	Device  *string `json:"device,omitempty"`
+	Devices int     `json:"devices"`
+}
+
 // SiteUpdate defines model for SiteUpdate.
 type SiteUpdate struct {
 	// Alone Bytes that the devices would have fetched had each fetched alone: what a device took from the server, and what neighbours gave as much as it is compressed in the mean of the release, since they give it plain; but no more than the patches from its base, or the whole release, with 8 KiB of metadata. Where its base is not known any longer the smallest patches stand in, so it errs to the low side.
@@ -1114,6 +1194,22 @@ type SiteUpdate struct {
 	Saved   Saved  `json:"saved"`
 	Version string `json:"version"`
 }
+
+// Source defines model for Source.
+type Source struct {
+	// Bytes On the wire.
+	Bytes  int64 `json:"bytes"`
+	Chunks int64 `json:"chunks"`
+
+	// Device The neighbour that gave; absent for the server.
+	Device *string `json:"device,omitempty"`
+
+	// Why Why the server was asked: alone, no neighbour was in sight; own-share, its part of what the site fetches; stepped-in, the device whose part it was stood still; did-not-come, a neighbour was said to have it; probe, to learn what the uplink gives. With others it is neighbours that are not named, together. There may be others to come.
+	Why *string `json:"why,omitempty"`
+}
+
+// Sources Where chunks and patches came from over the network, as the device says: 16 at most, the server's reasons first, then neighbours, who gave most first. Absent when an older agent tells nothing, or nothing came. Indexes and metadata are counted in bytes only.
+type Sources = []Source
 
 // Stage Exactly one of percent, count and devices; each stage holds the devices of the ones before it.
 type Stage struct {
@@ -1167,6 +1263,9 @@ type TokenKind string
 
 // Update defines model for Update.
 type Update struct {
+	// Advice Of one device, not in lists: what in its sources is a symptom, and what to do; absent when nothing is.
+	Advice *[]string `json:"advice,omitempty"`
+
 	// Bytes Where the last updates came from, summed over devices.
 	Bytes   Bytes             `json:"bytes"`
 	Detail  *string           `json:"detail,omitempty"`
@@ -1175,7 +1274,10 @@ type Update struct {
 	Product string            `json:"product"`
 	Reason  *string           `json:"reason,omitempty"`
 	Rollout *string           `json:"rollout,omitempty"`
-	Version string            `json:"version"`
+
+	// Sources Where chunks and patches came from over the network, as the device says: 16 at most, the server's reasons first, then neighbours, who gave most first. Absent when an older agent tells nothing, or nothing came. Indexes and metadata are counted in bytes only.
+	Sources *Sources `json:"sources,omitempty"`
+	Version string   `json:"version"`
 }
 
 // Upload defines model for Upload.

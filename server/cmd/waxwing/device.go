@@ -112,6 +112,7 @@ func (a *app) printDevice(d client.Device, err error) error {
 			row(w, "update", fmt.Sprintf("%s %s: %s %s %s", u.Product, u.Version, u.Phase, value(u.Reason), value(u.Detail)))
 			row(w, "bytes", fmt.Sprintf("%s reused, %s from neighbours, %s from the server; %s given to neighbours",
 				size(u.Bytes.Reused), size(u.Bytes.Peers), size(u.Bytes.Origin), size(value(u.Bytes.Served))))
+			updateSources(w, u)
 		}
 	})
 }

@@ -59,11 +59,13 @@ func siteDetail(w io.Writer, d client.SiteDetail) {
 		row(w, "update", fmt.Sprintf("%s %s: %d devices, %d committed, %d under way; %s from the server, %s from neighbours%s",
 			u.Product, u.Version, u.Devices, u.Committed, u.Moving, size(u.Bytes.Origin), size(u.Bytes.Peers), times(u.Alone, u.Bytes.Origin)))
 	}
+	siteSources(w, d.Exchange)
 	for _, said := range d.Accusations {
 		row(w, "accusation", fmt.Sprintf("%s %s, %d times, last %s; so %s", said.Neighbor, deed(said.Kind), said.Count, when(said.Last),
 			says(said.By)))
 	}
 	row(w)
+	siteExchange(w, d.Exchange)
 	row(w, "DEVICE", "VERSION", "PHASE", "ONLINE", "SHARING", "LINK", "NEIGHBOURS", "FROM SERVER", "FROM NEIGHBOURS", "REUSED", "SERVED",
 		"ISOLATED FROM", "APART")
 	for _, v := range d.Devices {
