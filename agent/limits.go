@@ -38,6 +38,14 @@ func (l limits) close() {
 // idle is Sources.Idle. One that may not serve had better not fetch for others either.
 func (l limits) idle() bool { return l.uplink.Shut() != nil || l.lan.Shut() != nil }
 
+// closed is Sources.Closed.
+func (l limits) closed() error {
+	if e := l.lan.Shut(); e != nil {
+		return e
+	}
+	return nil
+}
+
 // list is what a report says of them.
 func (l limits) list() (out []protocol.Limit) {
 	for _, m := range []struct {

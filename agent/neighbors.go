@@ -53,6 +53,8 @@ type Sources struct {
 	// Serve asks whether so many bytes may go to a neighbour, waits for their turn, and returns the function to say how many
 	// went. The error says until when they may not; see limit.Error.
 	Serve func(ctx context.Context, n int64) (went func(int64), err error)
+	// Closed returns why Serve refuses everything for a while, or nil.
+	Closed func() error
 }
 
 // repository reads signed metadata from the origin, and what its digest proves from neighbours first. An index that follows

@@ -53,6 +53,12 @@ type Options struct {
 	Received func() int64
 	// Objects returns small content by digest that neighbours may take, such as an index, or nil; nil: there is none.
 	Objects func(firmware.Digest) []byte
+	// Idle reports that this device had better own nothing of what the site fetches, now: a limit keeps it from asking origins,
+	// or from serving. It may change at any time. Nil: it never does.
+	Idle func() bool
+	// Serve and Closed are limits of what neighbours take; see exchange.Options. Nil: there are none.
+	Serve   func(ctx context.Context, n int64) (went func(int64), err error)
+	Closed  func() error
 	HoldOff time.Duration // before the first fetch from the origin; 0: 1.5 s
 	Stall   time.Duration // of a neighbour, until its work goes to another; 0: 5 s
 	// Offended hears what neighbours did and should not have done, from several goroutines; it must not block. May be nil.
@@ -108,7 +114,7 @@ func New(o Options) (*Mesh, error) {
 		neighbors: map[netip.AddrPort]string{}, changed: make(chan struct{}), stopLast: func() {},
 		intro: introductions{wake: make(chan struct{}, 1), heard: map[string]time.Time{}},
 	}
-	m.server = exchange.NewServer(exchange.Options{TLS: config, Objects: o.Objects, Met: func(at netip.AddrPort) {
+	m.server = exchange.NewServer(exchange.Options{TLS: config, Objects: o.Objects, Serve: o.Serve, Closed: o.Closed, Met: func(at netip.AddrPort) {
 		select {
 		case m.met <- at:
 		default: // it will be heard of

@@ -27,7 +27,7 @@ import (
 const (
 	// LeastHour is the least limit of an hour, in bytes: the largest patch must fit.
 	LeastHour   = 4 << 20
-	leastSecond = 16 << 10
+	leastSecond = 64 << 10
 	most        = 1 << 50 // bytes
 	mostHours   = 24
 )

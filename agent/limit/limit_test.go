@@ -81,7 +81,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{limit.Limit{}, true},
 		{limit.Limit{BytesPerHour: 200e6, BytesPerSecond: 1e6}, true},
-		{limit.Limit{BytesPerHour: limit.LeastHour}, true},
+		{limit.Limit{BytesPerHour: limit.LeastHour, BytesPerSecond: 64 << 10}, true},
 		{limit.Limit{BytesPerHour: 1000}, false},
 		{limit.Limit{BytesPerHour: -1}, false},
 		{limit.Limit{BytesPerHour: 1 << 60}, false},

@@ -47,6 +47,9 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return e.Text(e.Of) }
 
+// Again returns when it is worth to ask again.
+func (e *Error) Again() time.Time { return e.Until }
+
 // record is the file.
 type record struct {
 	Minutes [][2]int64 `json:"minutes"` // since 1970, and bytes

@@ -166,6 +166,21 @@ func (e *InterestError) Error() string {
 	return fmt.Sprintf("neighbour %s is %s it too", e.At, e.Interest)
 }
 
+// LimitError says that a neighbour gives nothing for a while, because of a limit of its own. It is no offence: it matches
+// ErrBusy, and ErrNotTrading as it is then as if the neighbour had nothing.
+type LimitError struct {
+	At    netip.AddrPort
+	After time.Duration // as it says
+}
+
+// Error implements error.
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("neighbour %s gives nothing for %s: its limit is used up", e.At, e.After)
+}
+
+// Is implements what errors.Is asks.
+func (e *LimitError) Is(target error) bool { return target == ErrBusy || target == ErrNotTrading }
+
 type reply struct {
 	body  []byte
 	state *tls.ConnectionState
@@ -188,6 +203,9 @@ func (c *Client) get(ctx context.Context, by *http.Client, at netip.AddrPort, wh
 	}
 	if r.StatusCode == http.StatusNotFound {
 		return reply{}, fmt.Errorf("neighbour %s: %w", at, ErrNotTrading)
+	}
+	if seconds, err := strconv.ParseUint(r.Header.Get("Retry-After"), 10, 24); err == nil && r.StatusCode == http.StatusTooManyRequests {
+		return reply{}, &LimitError{At: at, After: min(time.Duration(seconds)*time.Second, longestAfter)}
 	}
 	if r.StatusCode == http.StatusTooManyRequests {
 		return reply{}, fmt.Errorf("neighbour %s: %w", at, ErrBusy)

@@ -6,6 +6,7 @@
 //	GET /mesh/v1/swarms/<index digest>/patches/<pack id>/<group>
 //	                                         200 bytes      a group of patches, for those with the same base
 //	GET /mesh/v1/chunks/<chunk id>           200 bytes      the plain chunk
+//	                                         429            not now, a limit is used up; Retry-After says for how long; states too
 //	GET /mesh/v1/objects/<digest>            200 bytes      small content: an index, a manifest
 //	                                         503            not yet; Waxwing-Interest says whether it is seeking or fetching it
 //
@@ -34,6 +35,7 @@ const (
 	leastRate      = 64 << 10        // bytes a second of a chunk that has begun
 	objectTime     = 3 * time.Second // likewise one object
 	maxState       = 1 << 20         // bytes of one State
+	longestAfter   = time.Hour       // that a device may say to give nothing for
 )
 
 // How a follower follows.

@@ -54,6 +54,12 @@ type Options struct {
 	Met func(netip.AddrPort)
 	// Objects returns small content by digest, such as an index, or nil when it lacks it. Nil: there is none.
 	Objects func(firmware.Digest) []byte
+	// Serve asks whether so many bytes of a chunk or a patch may go to a neighbour, waits for their turn, less than a
+	// neighbour waits for an answer, and returns the function to say how many went. Nil: they may.
+	Serve func(ctx context.Context, n int64) (went func(int64), err error)
+	// Closed returns why Serve refuses everything for a while, or nil: neighbours are not to count on this device then. Nil: it
+	// never does.
+	Closed func() error
 }
 
 // NewServer returns a server that trades in no chunks yet.
@@ -128,6 +134,12 @@ func (s *Server) swarm(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this device does not trade in that", http.StatusNotFound)
 		return
 	}
+	if s.o.Closed != nil {
+		if err := s.o.Closed(); err != nil {
+			refuse(w, err)
+			return
+		}
+	}
 	revision, _ := strconv.ParseUint(r.URL.Query().Get("rev"), 10, 64) // not a number: not waiting
 	if how := r.URL.Query().Get("follow"); how != "" {
 		leave, ok := t.board.Enter(deviceOf(r.TLS), how == followFirst)
@@ -148,7 +160,7 @@ func (s *Server) patch(w http.ResponseWriter, r *http.Request) {
 	group, err := strconv.Atoi(r.PathValue("group"))
 	if ok && err == nil && t.goods.Patches != nil && t.board.pack() == r.PathValue("pack") {
 		if body, err := t.goods.Patches.Patch(group); err == nil {
-			s.hand(w, body)
+			s.serve(w, r, body)
 			return
 		}
 	}
@@ -166,7 +178,7 @@ func (s *Server) chunk(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		if plain, err := source.Chunk(r.Context(), id); err == nil {
-			s.hand(w, plain)
+			s.serve(w, r, plain)
 			return
 		}
 	}
@@ -193,8 +205,33 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, "this device does not have that", http.StatusNotFound)
 }
 
-// hand gives bytes to a neighbour; a slow reader is let go.
-func (s *Server) hand(w http.ResponseWriter, b []byte) {
+// serve gives bytes of a payload to a neighbour, when they may go.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, b []byte) {
+	if s.o.Serve == nil {
+		s.hand(w, b)
+		return
+	}
+	went, err := s.o.Serve(r.Context(), int64(len(b)))
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	went(s.hand(w, b))
+}
+
+// refuse tells a neighbour that a limit holds this device back, and until when if the error knows.
+func refuse(w http.ResponseWriter, err error) {
+	after := time.Second
+	var until interface{ Again() time.Time }
+	if errors.As(err, &until) {
+		after = min(max(time.Until(until.Again()), after), longestAfter)
+	}
+	w.Header().Set("Retry-After", strconv.Itoa(int((after+time.Second-1)/time.Second)))
+	http.Error(w, "this device gives nothing now", http.StatusTooManyRequests)
+}
+
+// hand gives bytes to a neighbour and returns how many it took; a slow reader is let go.
+func (s *Server) hand(w http.ResponseWriter, b []byte) int64 {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Now().Add(chunkTime(len(b))))
 	w.Header().Set("Content-Type", "application/octet-stream")
@@ -202,6 +239,7 @@ func (s *Server) hand(w http.ResponseWriter, b []byte) {
 	n, _ := w.Write(b)
 	s.served.Add(int64(n))
 	_ = control.SetWriteDeadline(time.Time{})
+	return int64(n)
 }
 
 func (s *Server) sources() []firmware.Source {

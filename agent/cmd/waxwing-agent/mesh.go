@@ -21,7 +21,8 @@ func newMesh(c *agent.Config, id *agent.Identity, from agent.Sources, log *slog.
 	offended := func(o mesh.Offence) { from.Offended(o.Neighbor, protocol.OffenceKind(o.Kind)) }
 	m, err := mesh.New(mesh.Options{
 		Device: c.Device, Certificate: id.Certificate, FleetCA: id.Pool(), Fleet: c.Fleet,
-		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Link: swarms.Link(agent.LinkOf(c)), Objects: from.Objects, Offended: offended, Received: from.Received, Log: log,
+		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Link: swarms.Link(agent.LinkOf(c)), Objects: from.Objects, Offended: offended, Received: from.Received,
+		Idle: from.Idle, Serve: from.Serve, Closed: from.Closed, Log: log,
 	})
 	return neighbors{m}, err
 }
