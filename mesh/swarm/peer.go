@@ -2,7 +2,6 @@ package swarm
 
 import (
 	"math/bits"
-	"slices"
 	"time"
 )
 
@@ -129,49 +128,6 @@ func (s *Swarm) stands(p *peer, e PeerHeard, now time.Time) {
 	if p.pack.ID != pack.ID && (pack.ID != "" || !p.heard) {
 		p.pack, p.first = pack, pack.before(s.pack)
 	}
-}
-
-// kept notes that a chunk has come, of which somebody may have said that it fetches it.
-func (s *Swarm) kept(c int) {
-	for _, p := range s.peers {
-		delete(p.since, c)
-	}
-}
-
-// Site returns what those have whom this device follows, and others beyond them, as far as it knows; a copy.
-func (s *Swarm) Site() Near { return slices.Clone(s.near) }
-
-// believe brings up to date what is on the site, how far away, and since when that is said.
-func (s *Swarm) believe(now time.Time) {
-	was := slices.Clone(s.near)
-	clear(s.near)
-	for _, p := range s.peers {
-		if len(p.site) == 0 && p.have.Count() == 0 {
-			continue // most of a large site: this device follows a few
-		}
-		for c := range s.near {
-			hops := uint8(0)
-			switch {
-			case p.have.Has(c):
-				hops = 1
-			case c < len(p.site) && p.site[c] > 0 && p.site[c] < mostHops:
-				hops = p.site[c] + 1
-			}
-			if hops > 0 && !s.have.Has(c) && s.doubted[c].IsZero() && (s.near[c] == 0 || hops < s.near[c]) {
-				s.near[c] = hops
-			}
-		}
-	}
-	for c, hops := range s.near {
-		_, known := s.rumour[c]
-		switch {
-		case hops == 0 && known:
-			delete(s.rumour, c)
-		case hops > 0 && !known:
-			s.rumour[c] = now
-		}
-	}
-	s.shifted = s.shifted || !slices.Equal(was, s.near)
 }
 
 // hold replaces what a neighbour has.

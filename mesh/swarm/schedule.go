@@ -91,24 +91,6 @@ func (s *Swarm) opens() time.Time {
 	return at
 }
 
-// quiet reports whether nothing has come to anybody for long, and nobody here knows how long a fetch takes.
-func (s *Swarm) quiet(now time.Time) bool {
-	return s.unknown() && !now.Before(s.quietAt())
-}
-
-// unknown reports whether nobody here knows how long a fetch takes, and this device does not find out just now.
-func (s *Swarm) unknown() bool {
-	return s.slow == 0 && s.usual == [len(kinds)]time.Duration{} && s.load == 0
-}
-
-func (s *Swarm) quietAt() time.Time {
-	at := s.opens()
-	if s.came.After(at) {
-		at = s.came
-	}
-	return at.Add(s.o.Stall)
-}
-
 // probe fetches a single chunk, whole, of a unit that others have claimed for long, to learn what the uplink gives: what they
 // say of themselves may be wrong, and how long to believe it depends on that. One device does it, the next when it does not;
 // the others learn from when the chunk comes to them.
@@ -140,38 +122,6 @@ func (s *Swarm) probe(rivals []rival, now time.Time) []any {
 	}
 	return nil
 }
-
-// arrives notes that a chunk has come to somebody. After a quiet time it tells how long a fetch takes.
-func (s *Swarm) arrives(now time.Time) {
-	if s.quiet(now) {
-		s.learn(now.Sub(s.quietAt()))
-	}
-	s.came = now
-}
-
-// learn takes how long a single chunk took for what a unit may take.
-func (s *Swarm) learn(d time.Duration) {
-	for _, k := range kinds {
-		s.usual[k] = max(s.usual[k], d*GroupSize/probeParts)
-	}
-}
-
-// comes reports whether a chunk that the site is said to have is worth waiting for.
-func (s *Swarm) comes(c int, now time.Time) bool {
-	since, said := s.rumour[c]
-	if !said {
-		return false
-	}
-	if now.Before(since.Add(s.hope())) {
-		return true
-	}
-	delete(s.rumour, c)
-	s.doubted[c] = now
-	return false
-}
-
-// hope is how long a chunk may take that others have said to be on the site: it comes over several devices.
-func (s *Swarm) hope() time.Duration { return 2 * s.patience() }
 
 // take asks a neighbour for a chunk, unless it is busy. When another one is asked already, and takes long, whoever is faster
 // gives it.

@@ -76,6 +76,8 @@ type Options struct {
 
 // Swarm is what one device knows of the trade in the chunks of one index.
 type Swarm struct {
+	belief
+	pace
 	o       Options
 	units   []unit
 	unitOf  []int // chunk → unit
@@ -88,33 +90,14 @@ type Swarm struct {
 	taking  int              // and of those to neighbours
 	claimed Set              // what this device fetches from the origin
 	peers   map[string]*peer
-	holders []uint16                  // chunk → how many neighbours have it
-	link    Link                      // of this device, now
-	weights []uint64                  // unit → weight of this device
-	failed  map[int]time.Time         // chunk → when the origin failed to give it, or the last that had it went
-	near    Near                      // what neighbours have, and others beyond them
-	shifted bool                      // that has changed in this step
-	rumour  map[int]time.Time         // chunk of those → since when
-	doubted map[int]time.Time         // chunk of those that did not come in time → since when
-	doubts  map[string]bool           // neighbours to be asked themselves
-	pause   time.Time                 // the origin is not asked before
-	backoff time.Duration             // how long the last pause was; 0: the origin is well
-	slow    time.Duration             // how long the origin takes for a request of this device, lately
-	usual   [len(kinds)]time.Duration // how long it takes for most of the site
-	joined  time.Time                 // when a neighbour last turned up
-	came    time.Time                 // when anybody in sight last got anything
-	word    [len(kinds)]time.Duration // how long a claim counts; see lately
-}
-
-// request is what was asked for at once: a chunk, or the patch of a group.
-type request struct {
-	from  string // neighbour, or origin
-	since time.Time
-	left  int   // chunks that are on their way still
-	load  int   // chunks that it counts for
-	patch bool  // a neighbour's
-	came  []int // while others are on their way
-	probe bool
+	holders []uint16          // chunk → how many neighbours have it
+	link    Link              // of this device, now
+	weights []uint64          // unit → weight of this device
+	failed  map[int]time.Time // chunk → when the origin failed to give it, or the last that had it went
+	doubts  map[string]bool   // neighbours to be asked themselves
+	pause   time.Time         // the origin is not asked before
+	backoff time.Duration     // how long the last pause was; 0: the origin is well
+	joined  time.Time         // when a neighbour last turned up
 }
 
 // Why is the reason why a device asks the origin and not a neighbour. It is a stable code.
@@ -212,7 +195,8 @@ func New(o Options) *Swarm {
 	s := &Swarm{
 		o: o, have: NewSet(o.Chunks), lacking: o.Chunks, flying: map[int]*request{},
 		claimed: NewSet(o.Chunks), peers: map[string]*peer{}, holders: make([]uint16, o.Chunks), failed: map[int]time.Time{},
-		unitOf: make([]int, o.Chunks), near: make(Near, o.Chunks), rumour: map[int]time.Time{}, doubts: map[string]bool{}, doubted: map[int]time.Time{},
+		unitOf: make([]int, o.Chunks), doubts: map[string]bool{},
+		belief: belief{near: make(Near, o.Chunks), rumour: map[int]time.Time{}, doubted: map[int]time.Time{}},
 	}
 	s.units, s.pack = cut(o.Chunks, o.Groups)
 	for i := range s.units {
@@ -317,118 +301,4 @@ func (s *Swarm) gain(c int) bool {
 	s.units[s.unitOf[c]].lacking--
 	s.lacking--
 	return true
-}
-
-// fly notes a request that begins now.
-func (s *Swarm) fly(r request, chunks ...int) {
-	r.left = len(chunks)
-	for _, c := range chunks {
-		s.flying[c] = &r
-	}
-	s.weighs(&r, r.load)
-}
-
-// land ends a chunk's flight and returns what it was on its way by; nil: nothing.
-func (s *Swarm) land(c int) *request {
-	r := s.flying[c]
-	delete(s.flying, c)
-	if r != nil {
-		if r.left--; r.left == 0 {
-			s.weighs(r, -r.load)
-		}
-	}
-	return r
-}
-
-func (s *Swarm) weighs(r *request, load int) {
-	if r.from == origin {
-		s.load += load
-		return
-	}
-	s.taking += load
-	if p := s.peers[r.from]; p != nil {
-		p.flying += load
-	}
-}
-
-func (s *Swarm) got(c int, now time.Time) []any {
-	r := s.land(c)
-	if r != nil && r.from == origin {
-		if len(r.came) == 0 {
-			if d := now.Sub(r.since); r.probe {
-				s.learn(d)
-			} else if s.slow == 0 {
-				s.slow = d
-			} else {
-				s.slow = (3*s.slow + d) / 4
-			}
-		}
-		s.pause, s.backoff = time.Time{}, 0
-	} else if r != nil {
-		if p := s.peers[r.from]; p != nil && p.strikes < maxStrikes {
-			p.strikes = 0
-		}
-	}
-	if r != nil {
-		r.came = append(r.came, c)
-	}
-	if !s.gain(c) {
-		return nil
-	}
-	s.arrives(now)
-	s.kept(c)
-	return []any{Announce{}}
-}
-
-func (s *Swarm) lost(e Lost, now time.Time) []any {
-	r := s.flying[e.Chunk]
-	if r != nil && r.from == e.From { // else somebody else was asked too by now
-		s.land(e.Chunk)
-	} else if e.From == origin {
-		return nil
-	}
-	if e.From == origin {
-		s.failed[e.Chunk] = now
-		if e.Held {
-			s.claimed.Remove(e.Chunk)
-			return nil
-		}
-		if !now.Before(s.pause) { // one pause for all that failed together
-			s.backoff = min(max(2*s.backoff, firstPause), longestPause)
-			s.pause = now.Add(s.backoff)
-		}
-		return nil
-	}
-	p := s.peers[e.From]
-	if p == nil {
-		return nil
-	}
-	if e.Patch { // its chunks may be well, and tell whether it lies
-		p.patches = p.patches.Without(s.units[s.unitOf[e.Chunk]].group)
-		p.plain = p.plain || !e.Absent
-		return nil
-	}
-	s.hold(p, p.have.Without(e.Chunk))
-	if s.holders[e.Chunk] == 0 && !e.Wrong {
-		s.failed[e.Chunk] = now // it may be about to start anew, as in forget
-	}
-	if e.Absent || p.strikes >= maxStrikes {
-		return nil
-	}
-	p.strikes++
-	if e.Slow {
-		p.strikes++
-	}
-	if e.Wrong || p.strikes >= maxStrikes {
-		p.strikes = maxStrikes
-		s.hold(p, NewSet(s.o.Chunks))
-		p.claims, p.site, p.lacks = Set{}, nil, false
-		s.believe(now)
-		kind := NoDeeds
-		if e.Wrong {
-			kind = WrongBytes
-		}
-		return []any{Drop{Peer: e.From, Kind: kind}, Announce{}} // what it said is not passed on any more
-	}
-	return nil
 }
