@@ -213,6 +213,9 @@ func status(args []string, out, words io.Writer) error {
 		if b := u.Bytes; b.Total > 0 {
 			fmt.Fprintf(w, "bytes\t%d of %d in place, %d reused, %d from neighbours, %d from the server\n", b.Done, b.Total, b.Reused, b.Peers, b.Origin)
 		}
+		for i, x := range u.Sources {
+			fmt.Fprintf(w, "%s\t%s\n", map[bool]string{true: "from"}[i == 0], cameFrom(x))
+		}
 	}
 	return w.Flush()
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -31,6 +32,7 @@ func TestNeighboursShare(t *testing.T) {
 	defer cancel()
 	const devices = 3
 	var begin [devices]func() (stop func())
+	var last string // configuration
 	for n := range devices {
 		dir, name := t.TempDir(), fmt.Sprintf("d-%d", n+1)
 		cloud.Member(name, "all")
@@ -44,6 +46,7 @@ func TestNeighboursShare(t *testing.T) {
 		if err := c.Save(dir); err != nil {
 			t.Fatal(err)
 		}
+		last = filepath.Join(dir, agent.ConfigFile)
 		begin[n] = func() func() {
 			ctx, stop := context.WithCancel(ctx)
 			done := make(chan struct{})
@@ -71,6 +74,15 @@ func TestNeighboursShare(t *testing.T) {
 				return r.Device == fmt.Sprintf("d-%d", n+1) && r.Update != nil && r.Update.Version == version && r.Update.Phase == protocol.Committed
 			})
 			peers += r.Update.Bytes.Peers
+			var named int64
+			for _, s := range r.Update.Sources {
+				if s.Device != "" {
+					named += s.Bytes
+				}
+			}
+			if named != r.Update.Bytes.Peers || len(r.Update.Sources) == 0 {
+				t.Errorf("%s: %d bytes came from neighbours, %d are told of: %+v", r.Device, r.Update.Bytes.Peers, named, r.Update.Sources)
+			}
 			t.Logf("%s: %+v", r.Device, r.Update.Bytes)
 		}
 		return peers
@@ -96,6 +108,10 @@ func TestNeighboursShare(t *testing.T) {
 	begin[2]() // the next stage: the others have restarted
 	if peers := committed("1.1.0", 2); peers == 0 || peers > pack.Size {
 		t.Errorf("%d bytes came from neighbours to a late one; the patches have %d, the chunks %d", peers, pack.Size, len(next))
+	}
+	var out, words bytes.Buffer
+	if code := program([]string{"status", "--config", last}, &out, &words); code != 0 || !strings.Contains(out.String(), "chunks in") {
+		t.Errorf("status ends with %d and does not say where it came from:\n%s%s", code, out.String(), words.String())
 	}
 	if all := cloud.Chunks() - before; all > 10 {
 		t.Errorf("%d chunks were asked of the server for a release that is patches", all)
