@@ -144,7 +144,7 @@ func New(o Options) (*Agent, error) {
 	a.offences = newOffences(a)
 	a.neighbors = Alone()
 	if o.Neighbors != nil {
-		sources := Sources{Objects: a.object, Received: a.origin.Bytes, Offended: a.offences.hear, Idle: a.limits.idle, Serve: a.limits.lan.Take, Closed: a.limits.closed}
+		sources := Sources{Objects: a.object, Received: a.origin.Bytes, Offended: a.offences.hear, Shut: a.limits.shut, Serve: a.limits.lan.Take, Closed: a.limits.closed}
 		if a.neighbors, err = o.Neighbors(sources); err != nil {
 			return nil, fmt.Errorf("mesh: %w", err)
 		}

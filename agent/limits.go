@@ -35,8 +35,8 @@ func (l limits) close() {
 	l.lan.Close()
 }
 
-// idle is Sources.Idle. One that may not serve had better not fetch for others either.
-func (l limits) idle() bool { return l.uplink.Shut() != nil || l.lan.Shut() != nil }
+// shut is Sources.Shut.
+func (l limits) shut() (uplink, lan bool) { return l.uplink.Shut() != nil, l.lan.Shut() != nil }
 
 // closed is Sources.Closed.
 func (l limits) closed() error {

@@ -70,15 +70,15 @@ type stingy struct {
 	Neighbors
 	gives atomic.Bool
 	asked atomic.Int32
-	idle  func() bool
+	shut  func() (uplink, lan bool)
 }
 
 func (n *stingy) Fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, deliver func([]byte, firmware.ChunkID) error) error {
 	n.asked.Add(1)
 	if !n.gives.Load() {
 		_, err := s.Origin.Fetch(ctx, missing, deliver)
-		if err == nil || !n.idle() {
-			return fmt.Errorf("it should be idle: %w", err)
+		if uplink, lan := n.shut(); err == nil || !uplink || lan {
+			return fmt.Errorf("the uplink alone should be shut: %w", err)
 		}
 		return fmt.Errorf("origin: %w", err)
 	}
@@ -93,7 +93,7 @@ func TestOutsideItsHours(t *testing.T) {
 			b.configure(func(c *Config) { c.Limits.Uplink.Hours = closed() })
 			n := &stingy{Neighbors: Alone()}
 			if mesh {
-				b.near = func(s Sources) (Neighbors, error) { n.idle = s.Idle; return n, nil }
+				b.near = func(s Sources) (Neighbors, error) { n.shut = s.Shut; return n, nil }
 			}
 			image := payload(7, 3<<20)
 			b.cloud.Member("d-1", "all")

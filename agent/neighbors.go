@@ -47,9 +47,9 @@ type Sources struct {
 	Received func() int64                 // bytes from the origin, counted while they come
 	// Offended hears of each offence, of a device by its id, or of an address where no id is known. It does not block.
 	Offended func(neighbor string, kind protocol.OffenceKind)
-	// Idle reports that a limit of this device keeps it from asking the origin for chunks, or from serving, so that others had
-	// better not wait for it.
-	Idle func() bool
+	// Shut reports whether a limit of this device keeps it from asking the origin for chunks, and from serving, so that others
+	// had better not wait for it.
+	Shut func() (uplink, lan bool)
 	// Serve asks whether so many bytes may go to a neighbour, waits for their turn, and returns the function to say how many
 	// went. The error says until when they may not; see limit.Error.
 	Serve func(ctx context.Context, n int64) (went func(int64), err error)

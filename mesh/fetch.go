@@ -154,6 +154,8 @@ type fetch struct {
 	told     int64                     // of it, to neighbours
 	toldAt   time.Time
 
+	restrained swarm.Link
+
 	mu       sync.Mutex
 	failures map[netip.AddrPort]int // in a row, of neighbours that were asked for news
 
@@ -188,6 +190,7 @@ func (f *fetch) run(ctx context.Context) error {
 	defer announce.Stop()
 	wake := time.NewTimer(0)
 	defer wake.Stop()
+	news = f.restrain(ctx)
 	var event any = swarm.Began{}
 	for {
 		switch e := event.(type) {
@@ -237,12 +240,26 @@ func (f *fetch) run(ctx context.Context) error {
 			event = swarm.Ticked{}
 		case <-announce.C:
 			event = swarm.Ticked{}
+			news = f.restrain(ctx) || news
 			if news || time.Since(f.toldAt) >= receivedEvery && f.m.o.Received()-f.before > f.told {
 				f.post()
 				news = false
 			}
 		}
 	}
+}
+
+// restrain lets the core know when a limit of this device begins to hold or ends.
+func (f *fetch) restrain(ctx context.Context) (news bool) {
+	if f.m.o.Restraint == nil {
+		return false
+	}
+	to := f.m.o.Restraint()
+	if to == f.restrained {
+		return false
+	}
+	f.restrained = to
+	return f.step(ctx, swarm.Restrained{To: to})
 }
 
 // post tells neighbours where this device stands.

@@ -53,9 +53,9 @@ type Options struct {
 	Received func() int64
 	// Objects returns small content by digest that neighbours may take, such as an index, or nil; nil: there is none.
 	Objects func(firmware.Digest) []byte
-	// Idle reports that this device had better own nothing of what the site fetches, now: a limit keeps it from asking origins,
-	// or from serving. It may change at any time. Nil: it never does.
-	Idle func() bool
+	// Restraint returns swarm.Limited while this device may not ask origins, swarm.Silent while it may not serve, and else
+	// nothing. It may change at any time. Nil: it never does.
+	Restraint func() swarm.Link
 	// Serve and Closed are limits of what neighbours take; see exchange.Options. Nil: there are none.
 	Serve   func(ctx context.Context, n int64) (went func(int64), err error)
 	Closed  func() error

@@ -19,10 +19,19 @@ type neighbors struct{ *mesh.Mesh }
 
 func newMesh(c *agent.Config, id *agent.Identity, from agent.Sources, log *slog.Logger) (agent.Neighbors, error) {
 	offended := func(o mesh.Offence) { from.Offended(o.Neighbor, protocol.OffenceKind(o.Kind)) }
+	restraint := func() swarms.Link {
+		switch uplink, lan := from.Shut(); {
+		case uplink:
+			return swarms.Limited
+		case lan:
+			return swarms.Silent
+		}
+		return ""
+	}
 	m, err := mesh.New(mesh.Options{
 		Device: c.Device, Certificate: id.Certificate, FleetCA: id.Pool(), Fleet: c.Fleet,
 		Interfaces: c.Mesh.Interfaces, Listen: c.Mesh.Listen, Link: swarms.Link(agent.LinkOf(c)), Objects: from.Objects, Offended: offended, Received: from.Received,
-		Idle: from.Idle, Serve: from.Serve, Closed: from.Closed, Log: log,
+		Restraint: restraint, Serve: from.Serve, Closed: from.Closed, Log: log,
 	})
 	return neighbors{m}, err
 }
