@@ -126,6 +126,9 @@ func New(o Options) (*Agent, error) {
 	}
 	a.trust, err = trust.Open(trust.Options{
 		Dir: filepath.Join(state, "trust"), Root: root, Device: c.Device, Hardware: c.fits(), Fetch: repository{a}, Now: o.Now,
+		Near: func(ctx context.Context, sum firmware.Digest, limit int64) ([]byte, error) {
+			return a.neighbors.Object(ctx, sum, limit)
+		},
 	})
 	if a.trust == nil {
 		return nil, fmt.Errorf("trust: %w", err)

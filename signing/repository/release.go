@@ -131,7 +131,7 @@ func (r *Repository) publish(
 	if err := r.files.Put(ctx, versioned(md.Signed.Version, product), role); err != nil {
 		return err
 	}
-	r.snapshot.Signed.Meta[product+".json"] = metadata.MetaFile(md.Signed.Version)
+	r.snapshot.Signed.Meta[product+".json"] = meta(md.Signed.Version, role)
 	return r.publishSnapshot(ctx)
 }
 

@@ -203,7 +203,7 @@ func (r *Repository) publishTargets(ctx context.Context) error {
 	if err := r.putNew(ctx, versioned(version, metadata.TARGETS), b); err != nil {
 		return err
 	}
-	r.snapshot.Signed.Meta[metadata.TARGETS+".json"] = metadata.MetaFile(version)
+	r.snapshot.Signed.Meta[metadata.TARGETS+".json"] = meta(version, b)
 	return r.publishSnapshot(ctx)
 }
 
@@ -217,11 +217,16 @@ func (r *Repository) publishSnapshot(ctx context.Context) error {
 	if err := r.putNew(ctx, versioned(version, metadata.SNAPSHOT), b); err != nil {
 		return err
 	}
-	sum := firmware.Sum(b)
-	meta := metadata.MetaFile(version)
-	meta.Length, meta.Hashes = int64(len(b)), metadata.Hashes{"sha256": sum[:]}
-	r.timestamp.Signed.Meta[metadata.SNAPSHOT+".json"] = meta
+	r.timestamp.Signed.Meta[metadata.SNAPSHOT+".json"] = meta(version, b)
 	return r.publishTimestamp(ctx)
+}
+
+// meta names a document by its bytes, so that a device may take it from anybody.
+func meta(version int64, b []byte) *metadata.MetaFiles {
+	sum := firmware.Sum(b)
+	m := metadata.MetaFile(version)
+	m.Length, m.Hashes = int64(len(b)), metadata.Hashes{"sha256": sum[:]}
+	return m
 }
 
 func (r *Repository) publishTimestamp(ctx context.Context) error {

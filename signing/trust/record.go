@@ -1,8 +1,11 @@
 package trust
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/waxwing-ota/waxwing/firmware"
@@ -57,4 +60,39 @@ func (r *record) save(to *atomicfile.Pair) error {
 		return fmt.Errorf("remember trust: %w", err)
 	}
 	return nil
+}
+
+// documents returns the metadata of a record that other devices may ask for, by digest: what the timestamp and the snapshot
+// name. known spares hashing what was there before.
+func documents(r *record, known map[firmware.Digest][]byte) map[firmware.Digest][]byte {
+	out := map[firmware.Digest][]byte{}
+	for _, b := range append([][]byte{r.Snapshot, r.Targets}, slices.Collect(maps.Values(r.Roles))...) {
+		if len(b) == 0 {
+			continue
+		}
+		sum, ok := firmware.Digest{}, false
+		for s, old := range known {
+			if ok = bytes.Equal(old, b); ok {
+				sum = s
+				break
+			}
+		}
+		if !ok {
+			sum = firmware.Sum(b)
+		}
+		out[sum] = b
+	}
+	return out
+}
+
+// mostOffers bounds what is offered beside the record.
+const mostOffers = 8
+
+// offer lets others have a document with a proven digest at once: they wait for it while this device goes on.
+func (t *Trust) offer(sum firmware.Digest, b []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.docs) < len(t.rec.Roles)+2+mostOffers {
+		t.docs[sum] = b
+	}
 }

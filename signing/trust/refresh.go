@@ -149,11 +149,27 @@ func (t *Trust) loaded(rec record) (*tuf.Rules, error) {
 	return tm, tm.UpdateTargets(rec.Targets)
 }
 
+// fetchRole fetches what a verified document names. Only where that gives a digest may others have it instead.
 func (t *Trust) fetchRole(ctx context.Context, role string, meta tuf.Meta, limit int64) ([]byte, error) {
 	if meta.Length > 0 && meta.Length < limit {
 		limit = meta.Length
 	}
-	return t.o.Fetch.Fetch(ctx, fmt.Sprintf("metadata/%d.%s.json", meta.Version, role), limit)
+	path := fmt.Sprintf("metadata/%d.%s.json", meta.Version, role)
+	sum, ok := meta.Hashes.SHA256()
+	if !ok {
+		return t.o.Fetch.Fetch(ctx, path, limit)
+	}
+	if t.o.Near != nil {
+		if b, err := t.o.Near(ctx, sum, limit); err == nil && firmware.Sum(b) == sum {
+			t.offer(sum, b)
+			return b, nil
+		}
+	}
+	b, err := t.o.Fetch.Fetch(ctx, path, limit)
+	if err == nil && firmware.Sum(b) == sum {
+		t.offer(sum, b)
+	}
+	return b, err
 }
 
 func (t *Trust) policyKeys(ctx context.Context, tm *tuf.Rules, old []byte) ([]byte, error) {

@@ -172,8 +172,15 @@ const (
 	keepObjects = 12
 )
 
-// Object returns a verified target that lies in the cache, for neighbours. It is nil when there is none.
+// Object returns what neighbours may ask for by its digest: a verified target that lies in the cache, or metadata that the
+// timestamp or the snapshot names. It is nil when there is none.
 func (t *Trust) Object(sum firmware.Digest) []byte {
+	t.mu.Lock()
+	doc := t.docs[sum]
+	t.mu.Unlock()
+	if doc != nil {
+		return doc
+	}
 	b, err := os.ReadFile(filepath.Join(t.o.Dir, objectsDir, sum.String()))
 	if err != nil || firmware.Sum(b) != sum {
 		return nil

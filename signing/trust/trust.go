@@ -25,12 +25,15 @@ type Fetcher interface {
 
 // Options configure Open.
 type Options struct {
-	Dir      string           // of the store; made when missing
-	Root     []byte           // the root.json that came with the device
-	Device   string           // this device's id; empty: nobody's, no policy is accepted
-	Hardware string           // this device's hardware id; empty: any release fits
-	Fetch    Fetcher          //
-	Now      func() time.Time // nil: time.Now
+	Dir      string  // of the store; made when missing
+	Root     []byte  // the root.json that came with the device
+	Device   string  // this device's id; empty: nobody's, no policy is accepted
+	Hardware string  // this device's hardware id; empty: any release fits
+	Fetch    Fetcher //
+	// Near asks others for the content with a digest that a verified document gives, at most limit bytes, before the repository
+	// is asked. Nothing of it is believed. Nil: nobody is asked.
+	Near func(ctx context.Context, sum firmware.Digest, limit int64) ([]byte, error)
+	Now  func() time.Time // nil: time.Now
 }
 
 // Trust is a device's judgement. It is safe for concurrent use; Refresh and the fetching methods wait for each other.
@@ -41,6 +44,7 @@ type Trust struct {
 	mu   sync.Mutex // guards pair and rec
 	pair *atomicfile.Pair
 	rec  *record
+	docs map[firmware.Digest][]byte // metadata that others may have: of rec, and of a refresh that is under way
 }
 
 // Open reads what is remembered, or begins with the given root. When both files of the store are damaged it begins anew
@@ -59,7 +63,7 @@ func Open(o Options) (*Trust, error) {
 	if rec.Roots, err = chain(o.Root, rec.Roots); err != nil {
 		return nil, fmt.Errorf("open trust: %w", err)
 	}
-	t := &Trust{o: o, pair: pair, rec: rec}
+	t := &Trust{o: o, pair: pair, rec: rec, docs: documents(rec, nil)}
 	if lost {
 		return t, fmt.Errorf("open trust: both records in %s are damaged; sequence numbers and counters start anew: %w",
 			o.Dir, ErrRollback)
@@ -90,7 +94,7 @@ func (t *Trust) update(change func(*record) error) error {
 	if err := next.save(t.pair); err != nil {
 		return err
 	}
-	t.rec = &next
+	t.rec, t.docs = &next, documents(&next, t.docs)
 	return nil
 }
 
