@@ -129,19 +129,23 @@ func (s *Sites) prepareSite(id string, now time.Time) (later time.Duration) {
 			later = d
 		}
 	}
-	var listed []string
+	var listed, stock []string
 	for device, m := range s.sites[id] {
 		yes, until := m.listed(now)
 		if soon(until); yes {
 			listed = append(listed, device)
 		}
+		if yes && m.depot {
+			stock = append(stock, device)
+		}
 	}
+	slices.Sort(stock)
 	r := newRing(listed)
 	for _, device := range listed {
 		if !s.members[device].online {
 			continue // it would not hear
 		}
-		b := s.documentFor(s.members[device], r)
+		b := s.documentFor(s.members[device], r, stock)
 		h := s.hints[device]
 		if h == nil {
 			if len(listed) == 1 {
@@ -163,10 +167,10 @@ func (s *Sites) prepareSite(id string, now time.Time) (later time.Duration) {
 }
 
 // documentFor encodes the hint for a device. The same peers at the same addresses make the same document.
-func (s *Sites) documentFor(m *member, r ring) []byte {
+func (s *Sites) documentFor(m *member, r ring, stock []string) []byte {
 	d := protocol.Site{Schema: 1, Device: m.device, Site: m.site, Peers: []protocol.Peer{}}
 	epoch := sha256.New()
-	for _, id := range r.choose(m.device) {
+	for _, id := range r.choose(m.device, stock) {
 		p := protocol.Peer{Device: id}
 		for _, a := range s.members[id].usableBy(m) {
 			p.Addresses = append(p.Addresses, a.String())

@@ -12,6 +12,7 @@ import (
 const (
 	beside = 4                            // neighbours on each side of the ring
 	across = protocol.MaxPeers - 2*beside // and farther away
+	depots = 4                            // of those, if there are so many: they have what others want
 )
 
 // place is where a device stands on the ring: a hash of its id, so that nobody chooses it freely and the order says
@@ -45,26 +46,29 @@ func newRing(devices []string) ring {
 // choose returns whom a device is told, sorted: everybody in a small site; else the next four on either side of the ring,
 // so that all hang together, and those that stand half, a quarter, an eighth … of the ring ahead, as in Chord, so that
 // any two are a few steps apart. It depends on nothing but who is in the ring, and one who comes or goes changes the
-// choice of those near it and of the few that point there.
-func (r ring) choose(device string) []string {
+// choice of those near it and of the few that point there. A few of those that stock releases come first, if there are any.
+func (r ring) choose(device string, stock []string) []string {
 	me := placeOf(device)
 	i, here := slices.BinarySearchFunc(r, me, place.compare)
 	if !here {
 		return nil
 	}
 	var out []string
-	add := func(n int) {
-		p := r[(n%len(r)+len(r))%len(r)]
-		if p != me && !slices.Contains(out, p.device) {
-			out = append(out, p.device)
+	name := func(d string) {
+		if d != device && !slices.Contains(out, d) && len(out) < protocol.MaxPeers {
+			out = append(out, d)
 		}
 	}
+	add := func(n int) { name(r[(n%len(r)+len(r))%len(r)].device) }
 	if len(r) <= protocol.MaxPeers+1 {
 		for n := range r {
 			add(n)
 		}
 		slices.Sort(out)
 		return out
+	}
+	for _, d := range stock[:min(len(stock), depots)] {
+		name(d)
 	}
 	for n := 1; n <= beside; n++ {
 		add(i + n)

@@ -22,7 +22,7 @@ func names(n int) []string {
 func reached(r ring) int {
 	known := map[string][]string{}
 	for _, p := range r {
-		for _, other := range r.choose(p.device) {
+		for _, other := range r.choose(p.device, nil) {
 			known[p.device] = append(known[p.device], other)
 			known[other] = append(known[other], p.device)
 		}
@@ -47,7 +47,7 @@ func TestAllOfASiteHangTogether(t *testing.T) {
 			t.Fatalf("%d of %d devices hang together", got, len(devices))
 		}
 		for _, d := range devices {
-			list := r.choose(d)
+			list := r.choose(d, nil)
 			if len(list) > protocol.MaxPeers || slices.Contains(list, d) || !slices.IsSorted(list) {
 				t.Fatalf("%s is told %v", d, list)
 			}
@@ -55,7 +55,7 @@ func TestAllOfASiteHangTogether(t *testing.T) {
 				t.Fatalf("%s is told %d of %d others", d, len(list), want)
 			}
 		}
-		if got := r.choose("nobody at all"); got != nil {
+		if got := r.choose("nobody at all", nil); got != nil {
 			t.Fatalf("a stranger is told %v", got)
 		}
 	})
@@ -70,11 +70,11 @@ func TestChoiceIsStable(t *testing.T) {
 	after := newRing(devices)
 	changed, told := 0, map[string]int{}
 	for _, p := range after {
-		list := after.choose(p.device)
+		list := after.choose(p.device, nil)
 		for _, d := range list {
 			told[d]++
 		}
-		if !slices.Equal(before.choose(p.device), list) {
+		if !slices.Equal(before.choose(p.device, nil), list) {
 			changed++
 		}
 	}
@@ -89,4 +89,34 @@ func TestChoiceIsStable(t *testing.T) {
 		t.Errorf("%d devices of %d are told to somebody, one of them to %d", len(told), n, most)
 	}
 	t.Logf("%d lists change, one device is told to %d others at most", changed, most)
+}
+
+// TestDepotsComeFirst holds that everybody is told of a depot, and that all hang together still.
+func TestDepotsComeFirst(t *testing.T) {
+	var devices []string
+	for n := range 200 {
+		devices = append(devices, fmt.Sprintf("d-%03d", n))
+	}
+	r, stock := newRing(devices), devices[:6]
+	reached := map[string]bool{"d-100": true}
+	for todo := []string{"d-100"}; len(todo) > 0; todo = todo[1:] {
+		list := r.choose(todo[0], stock)
+		if len(list) != protocol.MaxPeers || slices.Contains(list, todo[0]) {
+			t.Fatalf("%s is told %v", todo[0], list)
+		}
+		for _, d := range stock[:depots] {
+			if d != todo[0] && !slices.Contains(list, d) {
+				t.Errorf("%s is not told of %s", todo[0], d)
+			}
+		}
+		for _, d := range list {
+			if !reached[d] {
+				reached[d] = true
+				todo = append(todo, d)
+			}
+		}
+	}
+	if len(reached) != len(devices) {
+		t.Errorf("%d of %d are reached", len(reached), len(devices))
+	}
 }

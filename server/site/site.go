@@ -86,6 +86,7 @@ type member struct {
 	online    bool
 	left      time.Time // when it was no longer online; zero: not since the server started
 	share     bool
+	depot     bool // it stocks releases
 	addresses []netip.AddrPort
 }
 
@@ -106,7 +107,7 @@ func (m *member) listed(now time.Time) (yes bool, until time.Duration) {
 }
 
 func (m *member) same(o *member) bool {
-	return m.site == o.site && m.seen == o.seen && m.online == o.online && m.share == o.share && slices.Equal(m.addresses, o.addresses)
+	return m.site == o.site && m.seen == o.seen && m.online == o.online && m.share == o.share && m.depot == o.depot && slices.Equal(m.addresses, o.addresses)
 }
 
 // New returns sites that know nobody until they run.
@@ -214,6 +215,7 @@ func (s *Sites) memberOf(v *fleet.View) (m *member, name string) {
 	configured := ""
 	if said := v.State.Report.Mesh; said != nil {
 		configured, m.share, m.addresses = said.Site, said.Share, protocol.ParseAddresses(said.Addresses)
+		m.depot = said.Depot != nil
 	}
 	m.site, name = identify(v.Labels[LabelKey], configured, m.seen, s.o.Mode)
 	return m, name

@@ -200,7 +200,7 @@ func TestMessagesAreBounded(t *testing.T) {
 		for _, p := range w.told(t, d) {
 			peers = append(peers, p[:slices.Index([]byte(p), '[')])
 		}
-		if diff := cmp.Diff(r.choose(d), peers); diff != "" {
+		if diff := cmp.Diff(r.choose(d, nil), peers); diff != "" {
 			t.Fatal(d, diff)
 		}
 	}
