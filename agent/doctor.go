@@ -60,6 +60,7 @@ func Doctor(ctx context.Context, path string) []Finding {
 		d.commands(c)
 	}
 	d.interfaces(c)
+	d.limits(c, time.Now())
 	id, err := LoadIdentity(c.Path(""))
 	if d.note("identity", err, "", "enrol this device again, into an empty folder") {
 		d.identity(c, id)

@@ -146,3 +146,24 @@ func (a *Agent) fetch(ctx context.Context, s Swarm, missing []firmware.Chunk, de
 		}
 	}
 }
+
+// limits says what is limited, and the time by which hours go: people write down those of their own zone.
+func (d *doctor) limits(c *Config, now time.Time) {
+	for _, x := range []struct {
+		of string
+		limit.Limit
+	}{{"uplink", c.Limits.Uplink}, {"lan", c.Limits.LAN}} {
+		if x.Zero() {
+			continue
+		}
+		detail := x.Limit.String()
+		if len(x.Hours) > 0 {
+			detail += ", and it is " + now.UTC().Format("15:04") + " UTC"
+		}
+		if x.Open(now) {
+			d.add(OK, "limits."+x.of, detail, "")
+		} else {
+			d.add(Warn, "limits."+x.of, detail, "nothing moves until "+x.Opens(now).Format("15:04 UTC")+"; hours are UTC, whatever the zone of this device")
+		}
+	}
+}

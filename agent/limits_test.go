@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/waxwing-ota/waxwing/agent/limit"
 	"github.com/waxwing-ota/waxwing/agent/protocol"
@@ -56,6 +59,40 @@ func TestLimitsOfTheConfiguration(t *testing.T) {
 	again, err := LoadConfig(path)
 	if err != nil || fmt.Sprint(again.Limits) != fmt.Sprint(c.Limits) {
 		t.Errorf("%+v became %+v: %v", c.Limits, again.Limits, err)
+	}
+}
+
+// TestLimitsAtTheDoctor says what is limited, by which clock, and refuses nonsense.
+func TestLimitsAtTheDoctor(t *testing.T) {
+	d := &doctor{}
+	noon := time.Date(2026, 3, 4, 12, 0, 0, 0, time.FixedZone("far", 2*3600))
+	c := &Config{Limits: Limits{
+		Uplink: limit.Limit{BytesPerHour: 200e6, Hours: []limit.Hours{{Start: 22 * 60, End: 6 * 60}, {Start: 12 * 60, End: 13 * 60}}},
+		LAN:    limit.Limit{BytesPerSecond: 1e6},
+	}}
+	d.limits(c, noon)
+	want := []Finding{
+		{
+			Warn, "limits.uplink", "200 MB an hour, 22:00-06:00 and 12:00-13:00 UTC, and it is 10:00 UTC",
+			"nothing moves until 12:00 UTC; hours are UTC, whatever the zone of this device",
+		},
+		{OK, "limits.lan", "1 MB a second", ""},
+	}
+	if diff := cmp.Diff(want, d.findings); diff != "" {
+		t.Error(diff)
+	}
+
+	b := newBench(t, false)
+	path := filepath.Join(b.dir, ConfigFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), "{", `{"limits":{"uplink":{"bytes_per_hour":12}},`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := Doctor(t.Context(), path); len(got) != 1 || got[0].Grade != Fail || !strings.Contains(got[0].Detail, "bytes_per_hour is 12") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -42,6 +42,25 @@ type Limit struct {
 // Zero reports whether nothing is limited.
 func (l Limit) Zero() bool { return l.BytesPerHour == 0 && l.BytesPerSecond == 0 && len(l.Hours) == 0 }
 
+// String says it for people.
+func (l Limit) String() string {
+	var parts []string
+	if l.BytesPerHour > 0 {
+		parts = append(parts, Bytes(l.BytesPerHour)+" an hour")
+	}
+	if l.BytesPerSecond > 0 {
+		parts = append(parts, Bytes(l.BytesPerSecond)+" a second")
+	}
+	if len(l.Hours) > 0 {
+		var hours []string
+		for _, h := range l.Hours {
+			hours = append(hours, h.String())
+		}
+		parts = append(parts, strings.Join(hours, " and ")+" UTC")
+	}
+	return strings.Join(parts, ", ")
+}
+
 // Check refuses a limit under which nothing could ever move, or that means nothing.
 func (l Limit) Check() error {
 	var all []error

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -129,5 +131,27 @@ func TestALANThatIsClosed(t *testing.T) {
 	t.Log(out.String())
 	if strings.Contains(out.String(), "limits") { // nobody asked it for anything: it is not followed
 		t.Error("a limit is said to hold something back")
+	}
+}
+
+// TestStatusSaysUntilWhen shows a limit in the words of the device.
+func TestStatusSaysUntilWhen(t *testing.T) {
+	cloud, dir := agenttest.NewCloud(t), t.TempDir()
+	if _, err := agent.Enroll(t.Context(), agent.Enrollment{
+		Server: cloud.URL, Token: cloud.CA.Token(), Dir: dir, ID: "d-1", Hardware: "qemu-arm64", Virtual: true, SlotSize: 1 << 20,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	said := "the uplink's limit of 200 MB an hour is used up until 15:00 UTC"
+	b, err := json.Marshal(agent.Status{Report: protocol.Report{Device: "d-1", Limits: []protocol.Limit{{Of: protocol.LimitUplink, Detail: said}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, agent.StatusFile), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, words bytes.Buffer
+	if err := status([]string{"--config", filepath.Join(dir, agent.ConfigFile)}, &out, &words); err != nil || !strings.Contains(out.String(), "limits      "+said) {
+		t.Errorf("%v: %s", err, out.String())
 	}
 }
