@@ -185,12 +185,11 @@ type failedOrigin struct {
 type keeps struct{}
 
 func (f *fetch) run(ctx context.Context) error {
-	news := false
 	announce := time.NewTicker(min(max(announceEvery, time.Duration(len(f.m.addresses()))*announceEach), announceMost))
 	defer announce.Stop()
 	wake := time.NewTimer(0)
 	defer wake.Stop()
-	news = f.restrain(ctx)
+	news := f.restrain(ctx)
 	var event any = swarm.Began{}
 	for {
 		switch e := event.(type) {
