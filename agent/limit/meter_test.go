@@ -2,12 +2,15 @@ package limit_test
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/waxwing-ota/waxwing/agent/limit"
 )
@@ -114,6 +117,67 @@ func TestAwait(t *testing.T) {
 		}
 		if m.Shut() == nil {
 			t.Error("it is not shut")
+		}
+	})
+}
+
+// TestNeverMoreAcrossPowerCuts moves bytes, cuts the power at any moment and goes on from the disk.
+func TestNeverMoreAcrossPowerCuts(t *testing.T) {
+	dir := t.TempDir()
+	runs := 0
+	rapid.Check(t, func(r *rapid.T) {
+		per := rapid.Int64Range(limit.LeastHour, 12*MiB).Draw(r, "limit")
+		now := noon
+		runs++
+		o := limit.Options{
+			Of: "the uplink", Limit: limit.Limit{BytesPerHour: per}, File: filepath.Join(dir, fmt.Sprint(runs)),
+			Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+		}
+		m := limit.Open(o)
+		type flight struct {
+			gives func(int64)
+			left  int64
+			moved int64
+		}
+		var flying []*flight
+		moved := map[time.Time]int64{}
+		for range rapid.IntRange(1, 60).Draw(r, "steps") {
+			now = now.Add(rapid.SampledFrom(steps[:4]).Draw(r, "later"))
+			switch rapid.SampledFrom([]string{"take", "take", "take", "move", "move", "give", "give", "cut", "restart"}).Draw(r, "do") {
+			case "take":
+				n := rapid.SampledFrom(sizes).Draw(r, "bytes")
+				if gives, err := m.Take(t.Context(), n); err == nil {
+					flying = append(flying, &flight{gives: gives, left: n})
+				}
+			case "move":
+				for _, f := range flying {
+					n := f.left / rapid.SampledFrom([]int64{1, 1, 3}).Draw(r, "part")
+					f.left, f.moved = f.left-n, f.moved+n
+					moved[now] += n
+				}
+			case "give":
+				if len(flying) > 0 {
+					flying[0].gives(flying[0].moved)
+					flying = flying[1:]
+				}
+			case "restart":
+				for _, f := range flying {
+					f.gives(f.moved)
+				}
+				m.Close()
+				fallthrough
+			case "cut":
+				m, flying = limit.Open(o), nil
+			}
+			var sum int64
+			for at, n := range moved {
+				if now.Sub(at) <= time.Hour {
+					sum += n
+				}
+			}
+			if sum > per {
+				r.Fatalf("%d bytes moved within an hour, the limit is %d", sum, per)
+			}
 		}
 	})
 }

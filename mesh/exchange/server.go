@@ -227,7 +227,7 @@ func refuse(w http.ResponseWriter, err error) {
 		after = min(max(time.Until(until.Again()), after), longestAfter)
 	}
 	w.Header().Set("Retry-After", strconv.Itoa(int((after+time.Second-1)/time.Second)))
-	http.Error(w, "this device gives nothing now", http.StatusTooManyRequests)
+	w.WriteHeader(http.StatusTooManyRequests) // without a body, the connection can be used again
 }
 
 // hand gives bytes to a neighbour and returns how many it took; a slow reader is let go.
