@@ -2,12 +2,15 @@ package cross_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/waxwing-ota/waxwing/cross/needs"
 )
 
 // build runs cross/build.sh for some targets and returns the folder with the results.
@@ -53,10 +56,7 @@ func TestAgentSizeAndReproducible(t *testing.T) {
 func runs(t *testing.T, qemu, agent string) {
 	path, err := exec.LookPath(qemu)
 	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed; `make deps` installs it", qemu)
-		}
-		t.Skipf("%s is not installed; `make deps` installs it", qemu)
+		needs.Lack(t, fmt.Sprintf("%s is not installed; `make deps` installs it", qemu))
 	}
 	b, err := exec.CommandContext(t.Context(), path, agent, "--version").CombinedOutput()
 	if err != nil || !strings.Contains(string(b), "test") {
@@ -101,10 +101,7 @@ func TestAgentLinks(t *testing.T) {
 // TestDebianPackage packs the armv7 agent and looks inside.
 func TestDebianPackage(t *testing.T) {
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("dpkg-deb is not installed; `make deps` installs it")
-		}
-		t.Skip("dpkg-deb reads the package; this is no Debian")
+		needs.Lack(t, "dpkg-deb is missing; `make deps` installs it on Debian")
 	}
 	agents := build(t, "amd64")
 	out := t.TempDir()

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/waxwing-ota/waxwing/cross/needs"
 )
 
 // build makes the programs of a site.
@@ -28,12 +30,7 @@ func build(t *testing.T) string {
 
 func root(t *testing.T) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("network namespaces need root")
-		}
-		t.Skip("network namespaces need root")
-	}
+	needs.Root(t, "network namespaces")
 }
 
 // TestSite is a small instance of the bench. It judges bytes, which do not depend on what else the machine does, and holds

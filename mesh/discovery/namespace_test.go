@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waxwing-ota/waxwing/cross/needs"
 	"github.com/waxwing-ota/waxwing/mesh/discovery"
 )
 
@@ -31,12 +32,7 @@ const ports = 42000
 // interfaces to them. The namespaces have no names and hold nothing of the host's: they are gone with the processes in
 // them, however those end.
 func TestNamespaces(t *testing.T) {
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("network namespaces need root")
-		}
-		t.Skip("network namespaces need root")
-	}
+	needs.Root(t, "network namespaces")
 	type outcome struct {
 		out []byte
 		err error

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/waxwing-ota/waxwing/agent/protocol"
+	"github.com/waxwing-ota/waxwing/cross/needs"
 	"github.com/waxwing-ota/waxwing/server/broker"
 	"github.com/waxwing-ota/waxwing/server/fleet/fleettest"
 )
@@ -49,10 +50,7 @@ type mosquitto struct {
 func newMosquitto(t *testing.T, w *fleettest.World) *mosquitto {
 	t.Helper()
 	if _, err := exec.LookPath("mosquitto"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("mosquitto is missing; apt-get install mosquitto")
-		}
-		t.Skip("mosquitto is missing; apt-get install mosquitto")
+		needs.Lack(t, "mosquitto is missing; apt-get install mosquitto")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/waxwing-ota/waxwing/agent"
 	"github.com/waxwing-ota/waxwing/agent/agenttest"
 	"github.com/waxwing-ota/waxwing/agent/protocol"
+	"github.com/waxwing-ota/waxwing/cross/needs"
 )
 
 // disk is a small one with a file system of its own.
@@ -29,12 +30,7 @@ type disk struct {
 
 func newDisk(t *testing.T) disk {
 	t.Helper()
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("a small disk needs root")
-		}
-		t.Skip("a small disk needs root")
-	}
+	needs.Root(t, "small disks")
 	d := disk{t, t.TempDir()}
 	if err := unix.Mount("small", d.dir, "tmpfs", 0, "size=64m"); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waxwing-ota/waxwing/cross/needs"
 	"github.com/waxwing-ota/waxwing/mesh/meshtest/site"
 )
 
@@ -51,12 +52,7 @@ func play(ctx context.Context, role string) *exec.Cmd {
 
 func newSite(t *testing.T, o site.Options, devices int) (*site.Site, []*site.Device) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("network namespaces need root")
-		}
-		t.Skip("network namespaces need root")
-	}
+	needs.Root(t, "network namespaces")
 	s, err := site.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
