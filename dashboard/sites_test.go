@@ -3,6 +3,7 @@ package dashboard_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -60,7 +61,8 @@ func (w *town) begin(ctx context.Context) (harbour []*citizen, err error) {
 	harbour, err1 := w.settle("Oslo harbour", "quay", 24, 23)
 	hall, err2 := w.settle("hall-9", "robot", 500, 460)
 	alone, err3 := w.settle("", "kiosk", 2, 2)
-	if err := errors.Join(err0, err1, err2, err3); err != nil {
+	yard, err4 := w.settle("yard", "crane", 7, 7)
+	if err := errors.Join(err0, err1, err2, err3, err4); err != nil {
 		return nil, err
 	}
 	return harbour, errors.Join(
@@ -68,7 +70,10 @@ func (w *town) begin(ctx context.Context) (harbour []*citizen, err error) {
 			return c.says(ctx, func(r *protocol.Report) { harbourReport(r, i, 40) })
 		}),
 		each(hall, func(i int, c *citizen) error {
-			return c.says(ctx, func(r *protocol.Report) { updates(r, int64(100-i%3)) })
+			return c.says(ctx, func(r *protocol.Report) { updates(r, int64(100-i%3)); trades(r, "robot", i, len(hall)) })
+		}),
+		each(yard, func(i int, c *citizen) error {
+			return c.says(ctx, func(r *protocol.Report) { yardReport(r, i, len(yard)) })
 		}),
 		alone[0].says(ctx, func(*protocol.Report) {}),
 		alone[1].says(ctx, func(r *protocol.Report) { r.Mesh = nil }),
@@ -78,6 +83,9 @@ func (w *town) begin(ctx context.Context) (harbour []*citizen, err error) {
 // harbourReport is what the i-th device of the harbour says. Some have troubles of their own.
 func harbourReport(r *protocol.Report, i int, percent int64) {
 	updates(r, percent)
+	if trades(r, "quay", i, 24); i > 20 {
+		r.Update.Sources = nil // older agents
+	}
 	wrong := protocol.Offence{Neighbor: "quay-009", Kind: protocol.OffenceWrongBytes, Count: 3, Last: time.Now().Add(-4 * time.Minute)}
 	switch i {
 	case 0:
@@ -98,11 +106,62 @@ func harbourReport(r *protocol.Report, i int, percent int64) {
 	case 6:
 		r.Mesh, r.Neighbors = nil, 0
 		r.Update.Bytes.Origin, r.Update.Bytes.Peers = r.Update.Bytes.Origin+r.Update.Bytes.Peers, 0
+		r.Update.Sources = []protocol.Source{{Why: protocol.WhyAlone, Chunks: percent * 9, Bytes: r.Update.Bytes.Origin}}
 	case 7:
 		r.Mesh.Link, r.Update = "", nil
 	case 8:
 		r.Update.Version, r.Update.Phase, r.Update.Reason = "1.0.5", protocol.Reverted, protocol.ReasonProbe
 	}
+}
+
+// yardReport is what the i-th crane says: most have all from the first, one is late, one sees nobody.
+func yardReport(r *protocol.Report, i, n int) {
+	updates(r, 90)
+	trades(r, "crane", i, n)
+	u := r.Update
+	switch i {
+	case 0:
+		u.Bytes.Origin, u.Bytes.Peers = u.Bytes.Peers, 0
+		u.Sources = []protocol.Source{{Why: protocol.WhyOwnShare, Chunks: 700, Bytes: u.Bytes.Origin * 9 / 10}}
+	case 3:
+		u.Sources = append(u.Sources, protocol.Source{Why: protocol.WhySteppedIn, Chunks: 100, Bytes: 1_800_000}, protocol.Source{Why: protocol.WhyDidNotCome, Chunks: 900, Bytes: 900_000})
+		u.Bytes.Origin += 2_700_000
+	case 5:
+		r.Neighbors, u.Bytes.Origin, u.Bytes.Peers = 0, u.Bytes.Peers, 0
+		u.Sources = []protocol.Source{{Why: protocol.WhyAlone, Chunks: 800, Bytes: u.Bytes.Origin * 9 / 10}}
+	default:
+		u.Sources = []protocol.Source{
+			{Why: protocol.WhyOwnShare, Chunks: 20, Bytes: u.Bytes.Origin / 2},
+			{Device: "crane-001", Chunks: 600, Bytes: u.Bytes.Peers * 4 / 5},
+			{Device: "crane-007", Chunks: 90, Bytes: u.Bytes.Peers / 5},
+		}
+	}
+}
+
+// trades fills in from whom the i-th of n devices had the bytes of its update.
+func trades(r *protocol.Report, prefix string, i, n int) {
+	b := &r.Update.Bytes
+	r.Update.Sources = []protocol.Source{
+		{Why: protocol.WhyOwnShare, Chunks: b.Origin / 16_000, Bytes: b.Origin * 3 / 4},
+		{Why: protocol.WhyProbe, Chunks: 2, Bytes: b.Origin / 20},
+		{Why: protocol.WhySteppedIn, Chunks: 3, Bytes: b.Origin / 25},
+	}
+	left := b.Peers
+	seen := map[int]bool{i: true}
+	for k, step := range []int{1, 3, 0, 7, 12, 2, 5} {
+		from := (i + step) % n
+		if k == 2 {
+			from = i % 4 // some give more than others
+		}
+		if seen[from] {
+			continue
+		}
+		seen[from] = true
+		part := left * 2 / 5
+		left -= part
+		r.Update.Sources = append(r.Update.Sources, protocol.Source{Device: fmt.Sprintf("%s-%03d", prefix, from+1), Chunks: part / 30_000, Bytes: part})
+	}
+	r.Update.Sources = append(r.Update.Sources, protocol.Source{Why: protocol.WhyOthers, Chunks: left / 30_000, Bytes: left})
 }
 
 func each(all []*citizen, do func(i int, c *citizen) error) error {

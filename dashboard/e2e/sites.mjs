@@ -26,6 +26,7 @@ try {
   await choose(page);
   await many(page);
   await deviceOf(page);
+  await exchange(page);
   quiet();
   await trouble(page);
   await context.close();
@@ -80,6 +81,16 @@ async function live(page) {
   }
   step(`moved after ${best.toFixed(0)} ms`);
   assert.ok(best < 1_000, `the picture moved only after ${best.toFixed(0)} ms`);
+  const passed = page
+    .getByRole("table", { name: /Rows are givers/ })
+    .locator("tbody .matrix-sum")
+    .nth(1);
+  const gave = await passed.textContent();
+  await play("advance?percent=75");
+  await page.waitForFunction(
+    ([was]) => document.querySelectorAll(".matrix tbody .matrix-sum")[1]?.textContent !== was,
+    [gave],
+  );
   // 22 devices with neighbours fetch a 24th each, one without fetches all; one has fetched something else.
   const site = await (
     await page.context().request.get(`/api/v1/sites/${new URL(page.url()).pathname.split("/").pop()}`)
@@ -134,11 +145,11 @@ async function many(page) {
   assert.equal(await page.locator("#devices tbody tr").count(), 50);
   assert.equal(await first.textContent(), "robot-001");
   await page.getByRole("link", { name: "Next page" }).click();
-  await page.getByRole("link", { name: "robot-051" }).waitFor();
+  await page.locator("#devices").getByRole("link", { name: "robot-051" }).waitFor();
   await page.getByRole("link", { name: "First page" }).click();
-  await page.getByRole("link", { name: "robot-001", exact: true }).waitFor();
+  await page.locator("#devices").getByRole("link", { name: "robot-001", exact: true }).waitFor();
   await page.getByRole("button", { name: /^Offline 40$/ }).click();
-  await page.getByRole("link", { name: "robot-461" }).waitFor();
+  await page.locator("#devices").getByRole("link", { name: "robot-461" }).waitFor();
 }
 
 /** The device's page says how it is among its neighbours, and leads to its site. */
@@ -153,6 +164,55 @@ async function deviceOf(page) {
   await shot(page, folder, "device-troubles");
   await card.getByRole("link", { name: harbour }).click();
   await page.getByRole("heading", { name: harbour, level: 1 }).waitFor();
+}
+
+/** Who gave to whom adds up, leads to its devices, and says what to do where it is a symptom. */
+async function exchange(page) {
+  step("who gave to whom");
+  await page.goto("/sites/yard");
+  const matrix = page.getByRole("table", { name: /Rows are givers/ });
+  const cell = (giver, taker) =>
+    matrix
+      .getByRole("row", { name: new RegExp(`^${giver}`) })
+      .getByRole("cell")
+      .nth(taker - 1);
+  await matrix.waitFor();
+  assert.equal(await matrix.getByRole("columnheader").count(), 9); // seven, their name and the sum
+  assert.equal(await cell("crane-001", 2).textContent(), "8.28 MB");
+  assert.equal(await cell("crane-001", 1).textContent(), "nothing");
+  const { exchange: x } = await (await page.context().request.get("/api/v1/sites/yard")).json();
+  for (const [i, t] of x.takers.entries())
+    assert.equal(
+      t.bytes,
+      x.givers.reduce((n, g) => n + g.gave[i], 0),
+    );
+  await cell("crane-001", 2).hover();
+  await page.getByText("crane-001 gave crane-002 8.28 MB").waitFor();
+  await page.getByText(/% of the chunks that devices fetched had to come from the server/).waitFor();
+  await page.getByText(/crane-006 sees no neighbours/).waitFor();
+  await shot(page, folder, "exchange-pointed");
+  await matrix.getByRole("rowheader", { name: "crane-001" }).getByRole("link").click();
+  await page.getByRole("heading", { name: /^crane-001/, level: 1 }).waitFor();
+  await page.getByText("No neighbour gave it anything.").waitFor();
+  const from = page.getByRole("list", { name: "From the server, by reason" });
+  await from.getByText("Its part of what the site fetches").waitFor();
+  await page.goto("/devices/crane-004");
+  await page.getByText("The device whose part it was stood still").first().waitFor();
+  await page.getByText(/^\d+ % of the chunks that it fetched/).waitFor();
+  await page.goto("/devices/quay-001");
+  await page.getByText("1 more neighbour", { exact: true }).click();
+  await page.goto("/devices/crane-006");
+  await page.getByText("No neighbour was in sight").waitFor();
+  await page.getByText(/Multicast or a firewall .* run waxwing-agent doctor on it/).waitFor();
+  await page.goto("/devices/quay-023");
+  await page.getByText(/It does not say who gave it what/).waitFor();
+  // Of many twelve are named, and the others are together.
+  await page.goto("/sites/hall-9");
+  await matrix.waitFor();
+  assert.equal(await matrix.getByRole("columnheader").count(), 15);
+  await matrix.getByRole("columnheader", { name: "488 others" }).waitFor();
+  await matrix.getByRole("row", { name: /^Others/ }).waitFor();
+  await page.getByText(/^A full square is .*, one that fades is more\.$/).waitFor();
 }
 
 /** What cannot be shown says why; what is on the screen stays. */
@@ -190,7 +250,10 @@ async function look() {
     ["site-moved", `/sites/${id}?bars=moved`],
     ["site-many", "/sites/hall-9"],
     ["site-quiet", "/sites/at-127.0.0.1"],
+    ["site-few", "/sites/yard"],
     ["device", "/devices/quay-001"],
+    ["device-late", "/devices/crane-004"],
+    ["device-older", "/devices/quay-023"],
     ["device-apart", "/devices/quay-007"],
   ];
   for (const [colorScheme, width] of [

@@ -43,6 +43,12 @@
 // compressed as its release is, and all that it had as no more than the patches from its base, or the whole release. Each
 // doubt is decided for the lower number.
 //
+// # Who gave to whom
+//
+// Devices say from which neighbours they had their update, and why they asked the server. [ExchangeOf] gathers that for one
+// release as a table whose rows and columns add up to the bytes that the devices count; what they do not tell is a row of
+// its own. It is what the takers say, and nothing is done because of it.
+//
 // # What can go wrong
 //
 // A device can name any site in its configuration, and so be told the addresses of the devices there and hold up others for

@@ -14,6 +14,7 @@ import { Runs, standing } from "../devices/DeviceTable";
 import { Admission } from "./Admission";
 import { AtSite } from "./AtSite";
 import { LabelEditor } from "./LabelEditor";
+import { Origins } from "./Origins";
 import { Timeline } from "./Timeline";
 import "./device.css";
 
@@ -99,6 +100,7 @@ function UpdateCard({ of }: { of: Schemas["Device"] }) {
           <Bytes of={u.bytes} label="Bytes of this update" />
           <p className="soft note">{fetched(u.bytes)}</p>
         </div>
+        <Origins of={u} />
       </div>
     </Card>
   );

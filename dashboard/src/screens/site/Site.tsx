@@ -7,6 +7,7 @@ import { Loaded } from "../../parts/Loaded";
 import { Page } from "../../parts/Page";
 import { Accusations } from "./Accusations";
 import { Concerns } from "./Concerns";
+import { Exchange } from "./Exchange";
 import { Members } from "./Members";
 import { Picture } from "./Picture";
 import { choice } from "./part";
@@ -31,6 +32,7 @@ export function Site() {
           <>
             <Picture key={d.site.id} of={d.site} />
             <Concerns of={d.site} />
+            <Exchange of={d.exchange} />
             <Accusations items={d.accusations} />
             <Members of={d} part={part} old={query.isPlaceholderData} />
           </>
