@@ -129,7 +129,7 @@ func TestHostileAnswers(t *testing.T) {
 			if r.proven && v.Slow && !(errors.As(o.err, &late) && late.Timeout()) {
 				t.Error("it is not known to be slow:", o.err)
 			}
-			if !v.Slow && o.allocated > 8*r.limit+(1<<20) || len(o.got) > r.limit {
+			if !v.Slow && o.allocated > 16*r.limit+(4<<20) || len(o.got) > r.limit {
 				t.Errorf("%d bytes were allocated for %d of at most %d", o.allocated, len(o.got), r.limit)
 			}
 			if sent := row.crook.Sent(); sent > int64(r.limit)+(16<<20) { // most of it lies in the kernel's buffers
