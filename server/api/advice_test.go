@@ -65,3 +65,15 @@ func TestAdvice(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestExchanged(t *testing.T) {
+	moving, passed := site.Update{Version: "moving", Moving: 1}, site.Update{Version: "passed", Bytes: protocol.Bytes{Peers: 1}}
+	canary := site.Update{Version: "canary", Bytes: protocol.Bytes{Origin: 9}}
+	for want, all := range map[string][]site.Update{
+		"moving": {moving, passed}, "passed": {canary, passed, canary}, "canary": {canary, {Version: "older"}},
+	} {
+		if _, got := exchanged(all); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/waxwing-ota/waxwing/agent/protocol"
@@ -24,12 +25,21 @@ func sourceView(s protocol.Source) Source {
 	return Source{Device: optional(s.Device), Why: optional(s.Why), Chunks: s.Chunks, Bytes: s.Bytes}
 }
 
-// exchangeView maps who gave to whom for the update that a site shows first; nil when nothing was measured.
+// exchanged returns the update that tells most about neighbours: one that is under way, else the newest of which they passed
+// something on, else the newest. Updates are in the order of [site.View].
+func exchanged(all []site.Update) (product, version string) {
+	tells := func(u site.Update) bool { return u.Moving > 0 || u.Bytes.Peers > 0 }
+	u := all[max(0, slices.IndexFunc(all, tells))]
+	return u.Product, u.Version
+}
+
+// exchangeView maps who gave to whom for one update of a site; nil when nothing was measured.
 func exchangeView(v *site.View, devices []fleet.View) *SiteExchange {
 	if len(v.Updates) == 0 {
 		return nil
 	}
-	x := site.ExchangeOf(devices, v.Updates[0].Product, v.Updates[0].Version)
+	product, version := exchanged(v.Updates)
+	x := site.ExchangeOf(devices, product, version)
 	out := &SiteExchange{
 		Product: x.Product, Version: x.Version, Devices: x.Devices, Silent: x.Silent, Chunks: x.Chunks,
 		Takers: make([]SiteTaker, 0, len(x.Takers)), Givers: make([]SiteGiver, 0, len(x.Givers)),

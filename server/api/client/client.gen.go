@@ -1056,7 +1056,7 @@ type SiteDetail struct {
 	Accusations []Accusation `json:"accusations"`
 	Devices     []SiteDevice `json:"devices"`
 
-	// Exchange Who gave how much to whom for the first of the updates, in bytes on the wire, as the takers say; absent when nothing was measured. Of more than twelve devices those with most bytes between neighbours are named. Rows and columns add up to what the devices had from server and neighbours.
+	// Exchange Who gave how much to whom for one of the updates: the first that is under way, else the newest of which neighbours passed something on; in bytes on the wire, as the takers say; absent when nothing was measured. Of more than twelve devices those with most bytes between neighbours are named. Rows and columns add up to what the devices had from server and neighbours.
 	Exchange *SiteExchange `json:"exchange,omitempty"`
 
 	// Most The largest of any one device of the site, so that bars of all pages have one scale.
@@ -1102,7 +1102,7 @@ type SiteDevice struct {
 	Version *string `json:"version,omitempty"`
 }
 
-// SiteExchange Who gave how much to whom for the first of the updates, in bytes on the wire, as the takers say; absent when nothing was measured. Of more than twelve devices those with most bytes between neighbours are named. Rows and columns add up to what the devices had from server and neighbours.
+// SiteExchange Who gave how much to whom for one of the updates: the first that is under way, else the newest of which neighbours passed something on; in bytes on the wire, as the takers say; absent when nothing was measured. Of more than twelve devices those with most bytes between neighbours are named. Rows and columns add up to what the devices had from server and neighbours.
 type SiteExchange struct {
 	// Advice What in this is a symptom, and what to do.
 	Advice []string `json:"advice"`
