@@ -134,7 +134,17 @@ async function follow(page, rollout) {
   await page.getByText(/^Committed on \d+ devices$/).waitFor(long);
   const sums = await page.locator(".flow-sum").allTextContents();
   assert.ok(sums.length === 3 && sums.every((t) => /\d [kM]?B$/.test(t)), `the picture says ${sums}`);
-  await page.goBack();
+  const matrix = page.getByRole("table", { name: /Rows are givers/ });
+  await matrix.getByRole("row", { name: /^The server/ }).waitFor();
+  const giver = matrix.getByRole("rowheader").getByRole("link").first(); // a real device that gave
+  await giver.click();
+  await page.getByRole("heading", { name: "Where it came from" }).waitFor();
+  await page
+    .getByRole("list", { name: "From the server, by reason" })
+    .getByRole("listitem")
+    .first()
+    .waitFor();
+  await page.goto(rollout);
 
   step("every number leads to its devices");
   const succeeded = page.getByRole("link", { name: /^Succeeded \d+ devices?$/ }).first();
