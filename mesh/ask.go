@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/mesh/exchange"
@@ -46,6 +47,7 @@ func because(err error) swarm.Lost {
 	var late net.Error
 	return swarm.Lost{
 		Slow:  errors.As(err, &late) && late.Timeout(),
+		Gone:  errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EHOSTUNREACH),
 		Wrong: errors.Is(err, firmware.ErrCorrupt), Absent: errors.Is(err, exchange.ErrNotTrading),
 	}
 }

@@ -283,8 +283,12 @@ func (f *fetch) act(ctx context.Context, effect any) (news bool) {
 	case swarm.Announce:
 		return true
 	case swarm.Drop:
-		f.m.offended(e.Peer, Kind(e.Kind))
+		if e.Kind != "" {
+			f.m.offended(e.Peer, Kind(e.Kind))
+		}
 		f.work.Go(func() error { return f.tell(ctx, swarm.Banned{Device: e.Peer}) })
+	case swarm.Accuse:
+		f.m.offended(e.Peer, Kind(e.Kind))
 	case swarm.Verify:
 		f.work.Go(func() error { return f.verify(ctx, e.Peer) })
 	case swarm.FromPeer:

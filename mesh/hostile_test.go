@@ -95,7 +95,7 @@ func TestHostileNeighbours(t *testing.T) {
 		want   map[mesh.Offence]int
 	}
 	wrong, nothing := mesh.Offence{Neighbor: "crook", Kind: mesh.WrongBytes}, mesh.Offence{Neighbor: "crook", Kind: mesh.NoDeeds}
-	rows := []row{{name: "nobody"}, {name: "claims without deeds", stands: claims, extra: 2 * stall}}
+	rows := []row{{name: "nobody"}, {name: "claims without deeds", stands: claims, extra: 2 * stall, want: map[mesh.Offence]int{nothing: 2}}}
 	for _, v := range meshtest.Vices() {
 		r := row{name: v.Name, v: v, path: "chunks/", stands: has}
 		switch {

@@ -102,5 +102,5 @@ func TestCertificateExpires(t *testing.T) {
 	try(true, false)
 	try(true, true)
 	<-time.After(time.Until(end.Add(time.Second))) // a certificate is good for the whole of its last second
-	try(false, false) // whether it is tried with the session is no matter
+	try(false, false)                              // whether it is tried with the session is no matter
 }

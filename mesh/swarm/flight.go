@@ -119,8 +119,11 @@ func (s *Swarm) lost(e Lost, now time.Time) []any {
 		p.claims, p.site, p.lacks = Set{}, nil, false
 		s.believe(now)
 		kind := NoDeeds
-		if e.Wrong {
+		switch {
+		case e.Wrong:
 			kind = WrongBytes
+		case e.Gone:
+			kind = ""
 		}
 		return []any{Drop{Peer: e.From, Kind: kind}, Announce{}} // what it said is not passed on any more
 	}

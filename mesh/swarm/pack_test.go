@@ -121,6 +121,9 @@ func TestStallersDoNotHoldTheSite(t *testing.T) {
 	if took > 90*time.Second {
 		t.Errorf("took %s", took)
 	}
+	if l.Accused[l.Device(3).ID] == 0 || len(l.Accused) > 1 {
+		t.Errorf("of these it is said that they claim what they do not do: %v", l.Accused)
+	}
 }
 
 // TestPartOfAGroup holds what becomes of a group of which some chunks come and others do not.

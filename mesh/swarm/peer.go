@@ -28,6 +28,7 @@ type peer struct {
 	sure     time.Time // when it last spoke itself
 	verified time.Time // when it was last asked to; zero: it has answered
 	forged   bool      // others have said of it what it denies
+	accused  bool      // of claims without deeds
 }
 
 // know returns what is known of a neighbour, which may be nothing yet.

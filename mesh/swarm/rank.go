@@ -120,6 +120,20 @@ func (s *Swarm) mayFetch(c int, rivals []rival, now time.Time) (why Why) {
 	return why
 }
 
+// accuse tells of those who claim a chunk that this device fetches in their place now, and have claimed it for much longer
+// than claims count, by their own word.
+func (s *Swarm) accuse(c int, rivals []rival, now time.Time) (out []any) {
+	for _, p := range rivals {
+		at, since := p.since[c]
+		word := s.word[kindOf(p.pack.Chunks.Has(c))]
+		if since && !p.accused && !p.sure.Before(p.until) && now.Sub(at) >= 2*word {
+			p.accused = true
+			out = append(out, Accuse{Peer: p.id, Kind: NoDeeds})
+		}
+	}
+	return out
+}
+
 // doubt lets a neighbour be asked itself, now and then.
 func (s *Swarm) doubt(id string, now time.Time) {
 	if p := s.peers[id]; p.verified.IsZero() && now.Sub(p.sure) >= verifyEvery {

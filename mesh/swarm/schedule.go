@@ -23,7 +23,7 @@ func (s *Swarm) schedule(now time.Time) []any {
 			continue
 		}
 		may := open && s.load < maxFromOrigin
-		if !may && s.taking >= maxFromPeers {
+		if !may && s.taking >= s.o.Link.atOnce() {
 			break
 		}
 		if u.patch {
@@ -45,7 +45,7 @@ func (s *Swarm) schedule(now time.Time) []any {
 				continue
 			}
 			if s.holders[c] > 0 {
-				if s.taking < maxFromPeers {
+				if s.taking < s.o.Link.atOnce() {
 					out = append(out, s.take(c, s.holder(c, origin, now), now)...)
 				}
 				continue
@@ -54,7 +54,9 @@ func (s *Swarm) schedule(now time.Time) []any {
 				continue // only what is asked for now is claimed: how long a claim takes tells who stands still
 			}
 			if w := s.mayFetch(c, rivals, now); w != "" {
-				need, why = append(need, c), w
+				if need, why = append(need, c), w; w == SteppedIn {
+					out = append(out, s.accuse(c, rivals, now)...)
+				}
 				continue
 			}
 			claims = claims || s.claimed.Has(c)
@@ -152,7 +154,7 @@ func (s *Swarm) takePatch(u *unit, now time.Time) (out []any, wait bool) {
 	switch {
 	case best == origin:
 		return nil, false
-	case s.peers[best].flying >= maxFromPeer || s.taking >= maxFromPeers: // one place is enough, or chunks would always come first
+	case s.peers[best].flying >= maxFromPeer || s.taking >= s.o.Link.atOnce(): // one place is enough, or chunks would always come first
 		return nil, true
 	}
 	s.fly(request{from: best, since: now, load: patchLoad, patch: true}, need...)

@@ -147,6 +147,7 @@ type (
 		Wrong  bool   // the bytes were wrong: whoever gave them lies, or, of a patch, the bases differ
 		Absent bool   // it says that it does not have the chunk now
 		Slow   bool   // it did not answer in time, for which all who wait with this device pay
+		Gone   bool   // nobody listens there now
 		Held   bool   // the origin says that another device of the site has it, or fetches it
 	}
 	Restrained struct{ To Link } // this device is Limited or Silent from now on; empty: as it was made
@@ -172,8 +173,13 @@ type (
 		Why    Why
 	}
 	Announce struct{} // what this device has or claims changed: let neighbours know
-	// Drop says that nothing more is asked of a neighbour, and why.
+	// Drop says that nothing more is asked of a neighbour, and why; nobody is to blame when it just is not there any more.
 	Drop struct {
+		Peer string
+		Kind Offence // empty: none
+	}
+	// Accuse tells of a neighbour that is not dropped, once.
+	Accuse struct {
 		Peer string
 		Kind Offence
 	}

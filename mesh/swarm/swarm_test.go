@@ -42,6 +42,9 @@ func TestOneCopyOverTheUplink(t *testing.T) {
 		if ratio := l.Copies(ideal); ratio > 1.03 {
 			t.Errorf("%d devices: %.2f copies over the uplink", n, ratio)
 		}
+		if len(l.Accused) > 0 {
+			t.Errorf("%d devices: accused without a reason: %v", n, l.Accused)
+		}
 		if limit := ideal*12/10 + 3*time.Second; l.Took > limit {
 			t.Errorf("%d devices took %s; the uplink needs %s", n, l.Took, ideal)
 		}

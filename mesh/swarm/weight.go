@@ -40,6 +40,14 @@ func (l Link) price() int {
 	return 1
 }
 
+// atOnce is how many chunks are in flight to a device: air is shared with others.
+func (l Link) atOnce() int {
+	if l == WiFi {
+		return maxFromPeers / 2
+	}
+	return maxFromPeers
+}
+
 const wordsOfHash = sha256.Size / 8
 
 // weigh returns a device's weight for each unit: the highest of as many rendezvous hashes (Thaler and Ravishankar 1998) as it

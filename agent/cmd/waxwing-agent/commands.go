@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -127,6 +128,8 @@ func run(ctx context.Context, args []string, words io.Writer) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(words, &slog.HandlerOptions{Level: level})).With("device", c.Device)
+	stdlog.SetFlags(0) // net/http puts there what neighbours and servers send out of turn
+	stdlog.SetOutput(slog.NewLogLogger(log.Handler(), slog.LevelDebug).Writer())
 	o := agent.Options{Config: c, Identity: id, Version: version, Log: log}
 	if !c.Mesh.Off {
 		o.Neighbors = func(from agent.Sources) (agent.Neighbors, error) { return newMesh(c, id, from, log) }

@@ -219,7 +219,12 @@ func (d *Device) step(event any) {
 		case swarm.Announce:
 			d.changed()
 		case swarm.Drop:
+			if e.Kind != "" {
+				d.l.Accused[e.Peer]++
+			}
 			d.link(swarm.Banned{Device: e.Peer})
+		case swarm.Accuse:
+			d.l.Accused[e.Peer]++
 		case swarm.Verify:
 			d.verify(d.byID(e.Peer))
 		}

@@ -48,12 +48,13 @@ type Site struct {
 // LAN plays a site.
 type LAN struct {
 	Site
-	Fetched map[int]int   // chunk → how often it crossed the uplink
-	Spent   time.Duration // of the uplink, in all
-	Took    time.Duration // until a device last got what it lacked
-	Asked   int           // requests between neighbours, news included
-	Plain   int           // chunks that neighbours gave, one by one
-	Patches int           // and patches of groups
+	Fetched map[int]int    // chunk → how often it crossed the uplink
+	Spent   time.Duration  // of the uplink, in all
+	Took    time.Duration  // until a device last got what it lacked
+	Asked   int            // requests between neighbours, news included
+	Plain   int            // chunks that neighbours gave, one by one
+	Patches int            // and patches of groups
+	Accused map[string]int // devices, by how many others
 
 	now     time.Duration
 	queue   happenings
@@ -81,7 +82,7 @@ func New(s Site) *LAN {
 	} {
 		*d.what = cmp.Or(*d.what, d.is)
 	}
-	l := &LAN{Site: s, Fetched: map[int]int{}, random: rand.New(rand.NewPCG(s.Seed, 1))}
+	l := &LAN{Site: s, Fetched: map[int]int{}, Accused: map[string]int{}, random: rand.New(rand.NewPCG(s.Seed, 1))}
 	for i := range s.Devices {
 		d := newDevice(l, i)
 		l.devices = append(l.devices, d)
