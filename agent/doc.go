@@ -31,7 +31,8 @@
 //
 //	device.key, device.pem   the identity, mode 0600; renewed at half of its life
 //	fleet-ca.pem, root.json  whom to trust: the fleet's CA, and the TUF root to begin with
-//	state/                   journal of the update, records of the slots, trust store, offences of neighbours
+//	state/                   journal of the update, records of the slots, trust store, offences of neighbours, patches for
+//	                         neighbours (8 MiB at most)
 //	status.json              for waxwing-agent status
 //	depot/                   payloads of a depot
 //	boot.env, slot-a, slot-b of a virtual device
@@ -52,7 +53,7 @@
 //	               without any, a new release proves itself by reaching the server
 //	mesh           {"interfaces": ["eth0"], "listen": ":0", "off": false}: neighbours; no interfaces: all that are up
 //	mesh.unlisted  true: the server is not told where this device listens and introduces nobody to it
-//	mesh.link      "wired", "wifi", "cellular" or "battery": what bytes to neighbours cost
+//	mesh.link      "wired", "wifi", "cellular" or "battery": what bytes to neighbours cost; without it the kernel is asked
 //	limits         {"uplink": {"bytes_per_hour": N, "hours": ["22:00-06:00"]},
 //	               "lan": {"bytes_per_hour": N, "bytes_per_second": N, "hours": […]}}: chunks and patches from the server, and to
 //	               neighbours. An hour is any sixty minutes, hours of the day are UTC like a policy's window, and 0 or nothing

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waxwing-ota/waxwing/cross/needs"
 	"github.com/waxwing-ota/waxwing/examples/fleet"
 )
 
@@ -49,24 +50,20 @@ func TestBrowser(t *testing.T) {
 // browser finds what the test needs, or skips it. Where everything has to be tested, a lack is a failure.
 func browser(t *testing.T) string {
 	t.Helper()
-	lack := t.Skip
-	if os.Getenv("CI") == "true" {
-		lack = t.Fatal
-	}
 	for _, built := range []string{"dist/index.html", "node_modules/playwright-core/package.json"} {
 		if _, err := os.Stat(filepath.FromSlash(built)); err != nil {
-			lack("the dashboard is not built; run `make dashboard`: ", err)
+			needs.Lack(t, "the dashboard is not built; run `make dashboard`: ", err)
 		}
 	}
 	if _, err := exec.LookPath("node"); err != nil {
-		lack("node is not installed: ", err)
+		needs.Lack(t, "node is not installed: ", err)
 	}
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path
 		}
 	}
-	lack("no chromium; on Debian: apt-get install chromium")
+	needs.Lack(t, "no chromium; on Debian: apt-get install chromium")
 	return ""
 }
 

@@ -4,8 +4,9 @@
 // (mesh/exchange); who fetches what from whom is decided by a pure core (mesh/swarm). A [Mesh] is the three together, and
 // one goroutine per [Mesh.Fetch] that owns its swarm's state.
 //
-// There is no cache: chunks are served straight from where they lie, the slot that is being written or the one that runs,
-// through a firmware.Source that verifies what it reads. A device needs no space and no wear for its neighbours.
+// There is no cache of chunks: they are served straight from where they lie, the slot that is being written or the one that
+// runs, through a firmware.Source that verifies what it reads. Patches that came may be kept for neighbours with the same
+// base ([Swarm].Patches), as nothing here could make them again; how many, and where, is up to the caller.
 package mesh
 
 import (
