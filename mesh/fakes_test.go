@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/mdns"
 	"github.com/miekg/dns"
 	"golang.org/x/net/ipv4"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/waxwing-ota/waxwing/cross/needs"
@@ -103,41 +104,44 @@ func fakes(t *testing.T, fleet string, n int) (called func() int64) {
 	return calls.Load
 }
 
-// TestFakePeers lets 500 devices be announced that do not answer. Devices update about as fast as without: those that know
-// each other, and one that comes then.
+// TestFakePeers lets 500 devices be announced that do not answer. Two devices that know each other update about as fast as
+// two of another site at the same time, and one that comes then as fast as one that is alone: it may need a while to find the
+// others among the fakes, and does not wait for that.
 func TestFakePeers(t *testing.T) {
-	update := func(n int) (s *site, took time.Duration) {
-		t.Helper()
-		s = newSite(t)
+	with, without := newSite(t), newSite(t)
+	pair := func(s *site) []*mesh.Mesh {
 		a, b := s.device("a", nil), s.device("b", nil)
 		s.see(a, 1)
 		s.see(b, 1)
-		if n > 0 {
-			called := fakes(t, s.fleet.Tag, n)
-			eventually(t, "they are believed", func() bool { return called() >= 16 })
+		return []*mesh.Mesh{a, b}
+	}
+	troubled, clean := pair(with), pair(without)
+	called := fakes(t, with.fleet.Tag, 500)
+	eventually(t, "they are believed", func() bool { return called() >= 8 })
+	update := func(s *site, devices ...*mesh.Mesh) <-chan time.Duration {
+		took, began := make(chan time.Duration, 1), time.Now()
+		var g errgroup.Group
+		for _, m := range devices {
+			g.Go(func() error { _, _, err := s.fetch(m); return err })
 		}
-		began, done := time.Now(), make(chan error, 2)
-		for _, m := range []*mesh.Mesh{a, b} {
-			go func() { _, _, err := s.fetch(m); done <- err }()
-		}
-		for range 2 {
-			if err := <-done; err != nil {
+		go func() {
+			if err := g.Wait(); err != nil {
 				t.Error(err)
 			}
-		}
-		return s, time.Since(began)
+			took <- time.Since(began)
+		}()
+		return took
 	}
-	_, clean := update(0)
-	s, took := update(500)
-	if took > 2*clean {
-		t.Errorf("an update took %s, and %s without the fakes", took, clean)
+	a, b := update(with, troubled...), update(without, clean...)
+	if took, usual := <-a, <-b; took > 2*usual {
+		t.Errorf("an update took %s, and %s without the fakes", took, usual)
 	}
-	// Who comes now may need a while to find them among the fakes, and does not wait for that.
-	late, began := s.device("late", nil), time.Now()
-	if _, _, err := s.fetch(late); err != nil {
-		t.Error(err)
+	if asked, _ := with.origin.Asked(); asked > len(with.index.Distinct())*11/10 {
+		t.Errorf("%d chunks crossed the uplink for %d", asked, len(with.index.Distinct()))
 	}
-	if took := time.Since(began); took > 2*clean {
-		t.Errorf("the update of one that came late took %s, and %s without the fakes", took, clean)
+	alone := newSite(t)
+	a, b = update(with, with.device("late", nil)), update(alone, alone.device("late", nil))
+	if took, usual := <-a, <-b; took > 2*usual {
+		t.Errorf("the update of one that came late took %s, and %s of one alone", took, usual)
 	}
 }

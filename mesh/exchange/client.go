@@ -19,17 +19,18 @@ import (
 
 // Client asks neighbours.
 type Client struct {
-	self  string
-	news  *http.Client // waits long
-	bytes *http.Client
-	room  chan struct{} // a place for each connection
+	self      string
+	news      *http.Client // waits long
+	bytes     *http.Client
+	room      chan struct{} // a place for each connection
+	strangers chan struct{} // a place for each greeting
 }
 
 // NewClient returns a client of a device with this id.
 func NewClient(self string, config *tls.Config) *Client {
 	config = config.Clone()
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(64)
-	c := &Client{self: self, room: make(chan struct{}, maxConnections)}
+	c := &Client{self: self, room: make(chan struct{}, maxConnections), strangers: make(chan struct{}, maxStrangers)}
 	make := func(answer time.Duration) *http.Client {
 		return &http.Client{
 			Transport: &http.Transport{
@@ -71,8 +72,14 @@ func (c *Client) Close() {
 }
 
 // Hello returns the id of the device at an address; ErrSelf for this one. The other learns that this device answers at a
-// port; 0 tells nothing.
+// port; 0 tells nothing. Greetings wait for each other, so that those who do not answer leave room for neighbours.
 func (c *Client) Hello(ctx context.Context, at netip.AddrPort, port int) (string, error) {
+	select {
+	case c.strangers <- struct{}{}:
+		defer func() { <-c.strangers }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	r, err := c.get(ctx, c.bytes, at, "hello?port="+strconv.Itoa(port), 0)

@@ -27,6 +27,7 @@ import (
 // follow it do the same.
 const (
 	maxConnections = 8               // taken at once, and made at once
+	maxStrangers   = 4               // of those made, to addresses that may be nobody's: they wait in vain for seconds
 	maxPerHost     = 2               // made to one neighbour: one waits for news, one takes chunks
 	idleTime       = 3 * time.Second // a connection is kept without a request
 	pollTime       = 5 * time.Second // longest wait for news, and so until one that died is noticed

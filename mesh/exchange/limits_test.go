@@ -203,3 +203,57 @@ func TestManyServers(t *testing.T) {
 		}
 	}
 }
+
+// TestSilentStrangers greets many addresses where nobody answers: they leave room for a neighbour.
+func TestSilentStrangers(t *testing.T) {
+	fleet, met := meshtest.NewFleet(t), newCrowd()
+	l0, err := new(net.ListenConfig).Listen(t.Context(), "tcp4", "0.0.0.0:0") // all of 127.0.0.0/8
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := counting{l0, met}
+	go func() {
+		for {
+			conn, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+		}
+	}()
+	defer silent.Close()
+	id := firmware.Sum([]byte("index"))
+	s := exchange.NewServer(exchange.Options{TLS: exchange.TLS(always(fleet.Device(t, "they")), fleet.Pool)})
+	defer s.Trade(id, exchange.NewBoard("they", 1, swarm.Pack{}), exchange.Goods{})()
+	l := listen(t)
+	serve(t, s, l)
+
+	client := exchange.NewClient("us", exchange.TLS(always(fleet.Device(t, "us")), fleet.Pool))
+	defer client.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	var g errgroup.Group
+	for i := range 2 * most {
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 1, byte(1 + i)}), silent.Addr().(*net.TCPAddr).AddrPort().Port())
+		g.Go(func() error {
+			if _, err := client.Hello(ctx, at, 0); err == nil {
+				return fmt.Errorf("nobody answers at %s", at)
+			}
+			return nil
+		})
+	}
+	for met.peak() < most/2 {
+		runtime.Gosched()
+	}
+	soon, over := context.WithTimeout(ctx, 2*time.Second) // less than strangers are given
+	defer over()
+	if _, err := client.State(soon, l.Addr().(*net.TCPAddr).AddrPort(), id, 0, exchange.Once); err != nil {
+		t.Error(err)
+	}
+	if n := met.peak(); n > most/2 {
+		t.Errorf("%d of %d connections are strangers'", n, most)
+	}
+	stop()
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+}
