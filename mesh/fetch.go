@@ -311,17 +311,19 @@ func (f *fetch) hear(ctx context.Context, words []swarm.Word) (heard swarm.Peers
 		return nil
 	}
 	in := f.m.addresses()
+	var known swarm.Known
 	for _, w := range news {
 		if _, sight := in[w.Device]; !sight {
 			continue
 		}
+		known.Devices = append(known.Devices, w.Device)
 		if !f.followed[w.Device] {
 			heard = append(heard, swarm.PeerHeard{Peer: w.Device, Claims: w.Claims, Pack: f.packs.get(w.Pack), Link: w.Link, Received: w.Received})
 		}
-		select { // they ask again by themselves if this is full
-		case f.links <- swarm.Known{Device: w.Device}:
-		default:
-		}
+	}
+	select { // they ask again by themselves if this is full
+	case f.links <- known:
+	default:
 	}
 	return heard
 }

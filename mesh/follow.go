@@ -64,19 +64,10 @@ func (m *Mesh) meet(ctx context.Context, f *fetch) error {
 		case <-changed:
 		case event = <-f.links:
 		case id := <-f.board.Came():
-			event = swarm.Known{Device: id}
+			event = swarm.Known{Devices: []string{id}}
 		case <-wake.C:
 		}
 	}
-}
-
-// addresses returns one address of each neighbour.
-func (m *Mesh) addresses() map[string]netip.AddrPort {
-	out := map[string]netip.AddrPort{}
-	for _, n := range m.Neighbors() {
-		out[n.ID] = n.Addr
-	}
-	return out
 }
 
 // follow waits for a neighbour's news again and again, until it does not answer or is not to be followed any more.
@@ -98,7 +89,7 @@ func (m *Mesh) follow(ctx context.Context, f *fetch, id string, at netip.AddrPor
 			if revision != 0 {
 				_ = f.say(ctx, gone{swarm.PeerGone{Peer: id}, at})
 			}
-			_ = f.tell(ctx, swarm.Refused{Device: id}) // both end with ctx
+			_ = f.tell(ctx, swarm.Refused{Device: id, Busy: errors.Is(err, exchange.ErrBusy)}) // both end with ctx
 			return
 		}
 		if revision == 0 {

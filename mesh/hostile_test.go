@@ -92,10 +92,11 @@ func TestHostileNeighbours(t *testing.T) {
 		path   string
 		stands func(swarm.Set) swarm.PeerSeen
 		extra  time.Duration
+		bears  bool // claims are borne for a while: the update lasts longer
 		want   map[mesh.Offence]int
 	}
 	wrong, nothing := mesh.Offence{Neighbor: "crook", Kind: mesh.WrongBytes}, mesh.Offence{Neighbor: "crook", Kind: mesh.NoDeeds}
-	rows := []row{{name: "nobody"}, {name: "claims without deeds", stands: claims, extra: 2 * stall, want: map[mesh.Offence]int{nothing: 2}}}
+	rows := []row{{name: "nobody"}, {name: "claims without deeds", stands: claims, extra: 2 * stall, bears: true, want: map[mesh.Offence]int{nothing: 2}}}
 	for _, v := range meshtest.Vices() {
 		r := row{name: v.Name, v: v, path: "chunks/", stands: has}
 		switch {
@@ -125,6 +126,10 @@ func TestHostileNeighbours(t *testing.T) {
 	sites, devices := make([]*site, len(rows)), make([][]device, len(rows))
 	for i, r := range rows {
 		s := newSite(t)
+		if r.bears {
+			_, _, byID := payload(t)
+			s.origin = meshtest.NewOrigin(byID, 15*time.Millisecond)
+		}
 		var at []netip.AddrPort
 		if r.stands != nil {
 			at = append(at, s.crook(r.v, r.path, r.stands).At)

@@ -81,8 +81,9 @@ type Mesh struct {
 	mu        sync.Mutex
 	since     time.Time // when looking for neighbours began; zero: not yet
 	neighbors map[netip.AddrPort]string
-	changed   chan struct{} // closed when neighbors changes
-	stopLast  func()        // ends the trade of the last Fetch
+	sight     map[string]netip.AddrPort // the same by device; replaced, never changed
+	changed   chan struct{}             // closed when neighbors changes
+	stopLast  func()                    // ends the trade of the last Fetch
 }
 
 // Neighbor is a device in sight.
@@ -231,22 +232,29 @@ func (m *Mesh) setNeighbors(next map[netip.AddrPort]string) {
 	if maps.Equal(next, m.neighbors) {
 		return
 	}
-	m.neighbors = next
+	m.neighbors, m.sight = next, map[string]netip.AddrPort{}
+	for at, id := range next {
+		if old, ok := m.sight[id]; !ok || at.Compare(old) < 0 {
+			m.sight[id] = at
+		}
+	}
 	close(m.changed)
 	m.changed = make(chan struct{})
 }
 
+// addresses returns one address of each device in sight: the lowest. It is not to be changed.
+func (m *Mesh) addresses() map[string]netip.AddrPort {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.sight
+}
+
 // Neighbors returns the devices in sight, by id. One that answers at two addresses is listed once.
 func (m *Mesh) Neighbors() []Neighbor {
-	one := map[string]netip.AddrPort{}
-	for at, id := range m.known() {
-		if old, ok := one[id]; !ok || at.Compare(old) < 0 {
-			one[id] = at
-		}
-	}
-	out := make([]Neighbor, 0, len(one))
-	for _, id := range slices.Sorted(maps.Keys(one)) {
-		out = append(out, Neighbor{ID: id, Addr: one[id]})
+	all := m.addresses()
+	out := make([]Neighbor, 0, len(all))
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, Neighbor{ID: id, Addr: all[id]})
 	}
 	return out
 }

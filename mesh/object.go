@@ -10,19 +10,20 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/mesh/exchange"
 )
 
 const (
-	maxAsked = 64                     // neighbours that are asked for an object
-	askAgain = 200 * time.Millisecond // who is about to have it
+	maxAsked  = 64                     // neighbours that are asked for an object
+	askBefore = 2                      // at once, of those before this device
+	askAfter  = 4                      // and of the others
+	askAgain  = 200 * time.Millisecond // who is about to have it
 
 	objectPatience = 4 * time.Second // for somebody who says that it fetches the object
 
 	objectQuiet  = 700 * time.Millisecond // without an answer of anybody
+	objectQuiets = 2                      // in a row or not, until no more are asked
 	silenceLasts = time.Minute
 )
 
@@ -43,16 +44,12 @@ func (m *Mesh) Object(ctx context.Context, sum firmware.Digest, limit int64) ([]
 	fetching := map[string]time.Time{} // those who say that they do, since when
 	ask := m.ranked(sum)
 	for {
-		b, ahead, err := m.askAll(ctx, sum, limit, ask)
+		b, ahead, vain, err := m.askOn(ctx, sum, limit, ask)
 		for _, n := range ahead {
 			if _, known := fetching[n.ID]; n.fetches && !known {
 				fetching[n.ID] = time.Now()
 			}
 		}
-		ahead = slices.DeleteFunc(ahead, func(n candidate) bool { // what it says does not come true
-			at, says := fetching[n.ID]
-			return says && time.Since(at) > objectPatience
-		})
 		switch {
 		case b != nil:
 			m.server.Say(sum, exchange.None, most)
@@ -61,7 +58,10 @@ func (m *Mesh) Object(ctx context.Context, sum firmware.Digest, limit int64) ([]
 			m.server.Say(sum, exchange.Fetching, most)
 			return nil, fmt.Errorf("object %s: no neighbour has it: %w", sum, errors.Join(firmware.ErrNotFound, err))
 		}
-		ask = ahead
+		ask = slices.DeleteFunc(ask, func(n candidate) bool { // what it says may not come true
+			at, says := fetching[n.ID]
+			return vain[n.ID] || says && time.Since(at) > objectPatience
+		})
 		again := time.NewTimer(askAgain)
 		select {
 		case <-ctx.Done():
@@ -103,38 +103,31 @@ type answer struct {
 	err error
 }
 
-// askAll asks neighbours, four at a time, until one has the object. Otherwise it returns those who will have it before this
-// device, and the error of the first that did not help. Who is silent while others answer is not waited for, nor asked again
-// soon.
-func (m *Mesh) askAll(ctx context.Context, sum firmware.Digest, limit int64, ask []candidate) (b []byte, ahead []candidate, err error) {
+// askOn asks neighbours in their order until one has the object, or will have it before this device: then it does not matter
+// what those after it say. A few are asked at once. vain are those who need not be asked again, and err is why. Who is silent
+// while others answer is not waited for, nor asked again soon.
+func (m *Mesh) askOn(ctx context.Context, sum firmware.Digest, limit int64, ask []candidate) (b []byte, ahead []candidate, vain map[string]bool, err error) {
 	ctx, enough := context.WithCancel(ctx)
 	answers := make(chan answer, len(ask))
-	var g errgroup.Group
-	g.SetLimit(4)
-	asked := make(chan struct{})
-	go func() {
-		defer close(asked)
-		for _, n := range ask {
-			g.Go(func() error {
+	var asked sync.WaitGroup
+	defer asked.Wait()
+	defer enough()
+	silent := map[string]bool{}
+	next := func() {
+		for len(ask) > 0 && len(ahead) == 0 && (len(silent) < askBefore || !ask[0].before && len(silent) < askAfter) {
+			n := ask[0]
+			ask, silent[n.ID] = ask[1:], true
+			asked.Go(func() {
 				b, err := m.client.Object(ctx, n.Addr, sum, limit)
 				m.gaveObject(n.ID, err)
 				answers <- answer{n, b, err}
-				return nil
 			})
 		}
-	}()
-	defer func() {
-		enough()
-		<-asked
-		_ = g.Wait() // the functions return nil
-	}()
-	silent := map[string]bool{}
-	for _, n := range ask {
-		silent[n.ID] = true
 	}
-	quiet := time.NewTimer(objectQuiet)
+	vain = map[string]bool{}
+	quiets, quiet := 0, time.NewTimer(objectQuiet)
 	defer quiet.Stop()
-	for range ask {
+	for next(); len(silent) > 0; next() {
 		select {
 		case a := <-answers:
 			delete(silent, a.ID)
@@ -142,22 +135,30 @@ func (m *Mesh) askAll(ctx context.Context, sum firmware.Digest, limit int64, ask
 			var is *exchange.InterestError
 			switch {
 			case a.err == nil:
-				return a.b, nil, nil
+				return a.b, nil, nil, nil
 			case errors.As(a.err, &is) && (a.before || is.Interest == exchange.Fetching):
 				a.fetches = is.Interest == exchange.Fetching
 				ahead = append(ahead, a.candidate)
+			default:
+				vain[a.ID] = true
 			}
 			err = errors.Join(err, a.err)
 		case <-quiet.C:
 			for id := range silent {
 				m.silent.note(id)
+				vain[id] = true
 			}
-			return nil, ahead, fmt.Errorf("%d neighbours are silent: %w", len(silent), err)
+			err = errors.Join(err, fmt.Errorf("%d neighbours are silent", len(silent)))
+			if quiets++; quiets == objectQuiets {
+				return nil, ahead, vain, err
+			}
+			clear(silent)
+			quiet.Reset(objectQuiet)
 		case <-ctx.Done():
-			return nil, ahead, ctx.Err()
+			return nil, ahead, vain, ctx.Err()
 		}
 	}
-	return nil, ahead, err
+	return nil, ahead, vain, err
 }
 
 // silences are neighbours that did not answer lately.

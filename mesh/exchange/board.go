@@ -42,6 +42,13 @@ type Pack struct {
 	Covers []byte `json:"covers"` // a swarm.Set
 }
 
+// Words of others are passed on together: each device has one every second while it receives, which is no hurry, and a new one
+// when what it claims changes.
+const (
+	passSoon  = 20 * time.Millisecond
+	passLater = 250 * time.Millisecond
+)
+
 // maxPacks is how many packs a swarm may have: one for each release that devices come from.
 const maxPacks = 16
 
@@ -54,6 +61,7 @@ type Board struct {
 	news    *swarm.News
 	packs   map[string]told
 	changed chan struct{} // closed when state changes
+	due     time.Time     // when it does by itself, as there are words to pass on; zero: never
 
 	followers map[string]*follower
 	came      chan string // devices that began to follow; buffered
@@ -99,29 +107,54 @@ func (b *Board) pack() string {
 
 // turn begins a new revision. The lock is held.
 func (b *Board) turn() {
+	b.due = time.Time{}
 	b.state.Revision++
 	close(b.changed)
 	b.changed = make(chan struct{})
 }
 
-// Hear passes on words and packs of others, and returns those words that are news.
+// turnIn lets a new revision begin after a while at most. The lock is held.
+func (b *Board) turnIn(wait time.Duration) {
+	at := time.Now().Add(wait)
+	if !b.due.IsZero() && !at.Before(b.due) {
+		return
+	}
+	b.due = at
+	time.AfterFunc(wait, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.due.Equal(at) {
+			b.turn()
+		}
+	})
+}
+
+// Hear passes on words and packs of others in a moment, and returns those words that are news.
 func (b *Board) Hear(words []swarm.Word, packs []Pack) (news []swarm.Word) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next, now := b.state.Revision+1, time.Now()
-	fresh := false
+	soon := false
 	for _, p := range packs {
 		if _, known := b.packs[p.ID]; !known && len(b.packs) < maxPacks && len(p.Covers) == len(b.state.Have) {
-			b.packs[p.ID], fresh = told{p, next}, true
+			b.packs[p.ID], soon = told{p, next}, true
 		}
 	}
 	for _, w := range words {
-		if w.Device != b.self && b.news.Hear(w, next, now) {
+		if w.Device == b.self {
+			continue
+		}
+		fresh, claims := b.news.Hear(w, next, now)
+		if fresh {
 			news = append(news, w)
 		}
+		soon = soon || claims
 	}
-	if fresh || len(news) > 0 {
-		b.turn()
+	switch {
+	case soon:
+		b.turnIn(passSoon)
+	case len(news) > 0:
+		b.turnIn(passLater)
 	}
 	return news
 }

@@ -23,34 +23,77 @@ func set(n int, members ...int) swarm.Set {
 
 // TestBoard holds what travels: what a pack covers, and words of others, go once to each who asks on.
 func TestBoard(t *testing.T) {
-	covers := set(20, 1, 2, 3, 19)
-	b := exchange.NewBoard("me", 20, swarm.Pack{ID: "p", Chunks: covers})
-	first := b.Await(t.Context(), 0)
-	b.Post(swarm.PeerSeen{Have: set(20, 5), Claims: set(20, 1, 2, 3, 9), Site: swarm.Near{7: 2, 8: 2}, Patches: set(9, 4, 5), Received: 77})
-	if news := b.Hear([]swarm.Word{{Device: "you", Revision: 5, Claims: set(20, 4)}, {Device: "me", Revision: 1 << 60}}, nil); len(news) != 1 {
-		t.Errorf("news %v", news)
-	}
-	if news := b.Hear([]swarm.Word{{Device: "you", Revision: 4}}, []exchange.Pack{{ID: "q", Covers: covers.Bytes()}, {ID: "r", Covers: []byte{1}}}); len(news) != 0 {
-		t.Errorf("old news %v", news)
-	}
-	want := exchange.State{
-		Revision: first.Revision + 3, Chunks: 20, Have: set(20, 5).Bytes(), Fetching: []int{1, 3, 9, 1}, Near: []int{7, 2, 2}, Pack: "p", Patches: []int{4, 2}, Received: 77,
-		Words: []exchange.Word{
-			{Device: "you", Revision: 5, Fetching: []int{4, 1}},
-			{Device: "me", Revision: first.Revision + 1, Fetching: []int{1, 3, 9, 1}, Pack: "p", Received: 77},
-		},
-		Packs: []exchange.Pack{{ID: "q", Covers: covers.Bytes()}},
-	}
-	if diff := cmp.Diff(want, b.Await(t.Context(), first.Revision)); diff != "" {
-		t.Error(diff)
-	}
-	want.Words, want.Packs = nil, want.Packs[:1]
-	if diff := cmp.Diff(want, b.Await(t.Context(), first.Revision+2)); diff != "" {
-		t.Error(diff)
-	}
-	if all := b.Await(t.Context(), 0); len(all.Packs) != 2 || len(all.Words) != 2 {
-		t.Errorf("asked anew: %+v", all)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		covers := set(20, 1, 2, 3, 19)
+		b := exchange.NewBoard("me", 20, swarm.Pack{ID: "p", Chunks: covers})
+		first := b.Await(t.Context(), 0)
+		b.Post(swarm.PeerSeen{Have: set(20, 5), Claims: set(20, 1, 2, 3, 9), Site: swarm.Near{7: 2, 8: 2}, Patches: set(9, 4, 5), Received: 77})
+		if news := b.Hear([]swarm.Word{{Device: "you", Revision: 5, Claims: set(20, 4)}, {Device: "me", Revision: 1 << 60}}, nil); len(news) != 1 {
+			t.Errorf("news %v", news)
+		}
+		time.Sleep(time.Second)
+		if news := b.Hear([]swarm.Word{{Device: "you", Revision: 4}}, []exchange.Pack{{ID: "q", Covers: covers.Bytes()}, {ID: "r", Covers: []byte{1}}}); len(news) != 0 {
+			t.Errorf("old news %v", news)
+		}
+		time.Sleep(time.Second)
+		want := exchange.State{
+			Revision: first.Revision + 3, Chunks: 20, Have: set(20, 5).Bytes(), Fetching: []int{1, 3, 9, 1}, Near: []int{7, 2, 2}, Pack: "p", Patches: []int{4, 2}, Received: 77,
+			Words: []exchange.Word{
+				{Device: "you", Revision: 5, Fetching: []int{4, 1}},
+				{Device: "me", Revision: first.Revision + 1, Fetching: []int{1, 3, 9, 1}, Pack: "p", Received: 77},
+			},
+			Packs: []exchange.Pack{{ID: "q", Covers: covers.Bytes()}},
+		}
+		if diff := cmp.Diff(want, b.Await(t.Context(), first.Revision)); diff != "" {
+			t.Error(diff)
+		}
+		want.Words, want.Packs = nil, want.Packs[:1]
+		if diff := cmp.Diff(want, b.Await(t.Context(), first.Revision+2)); diff != "" {
+			t.Error(diff)
+		}
+		if all := b.Await(t.Context(), 0); len(all.Packs) != 2 || len(all.Words) != 2 {
+			t.Errorf("asked anew: %+v", all)
+		}
+	})
+}
+
+// TestBoardPassesOnTogether lets words come one after the other: those that claim something new go on soon, the others with
+// them or later, and not each by itself.
+func TestBoardPassesOnTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := exchange.NewBoard("me", 8, swarm.Pack{})
+		now, began := b.Await(t.Context(), 0).Revision, time.Now()
+		var revision uint64
+		says := func(device string, claims ...int) {
+			revision++
+			if news := b.Hear([]swarm.Word{{Device: device, Revision: revision, Claims: set(8, claims...), Received: int64(revision)}}, nil); len(news) != 1 {
+				t.Errorf("news %v", news)
+			}
+		}
+		next := func(at time.Duration, words int) {
+			t.Helper()
+			s := b.Await(t.Context(), now)
+			if now++; s.Revision != now || time.Since(began) != at || len(s.Words) != words {
+				t.Errorf("revision %d, %d expected, after %s: %v", s.Revision, now, time.Since(began), s.Words)
+			}
+		}
+		says("a", 1)
+		says("b", 2)
+		next(20*time.Millisecond, 2) // nobody had heard of them
+		says("a", 1)
+		time.Sleep(100 * time.Millisecond)
+		says("b", 2)
+		next(270*time.Millisecond, 2) // they only receive
+		says("a", 1)
+		time.Sleep(100 * time.Millisecond)
+		says("b", 3)
+		next(390*time.Millisecond, 2)
+		ctx, over := context.WithTimeout(t.Context(), time.Minute)
+		defer over()
+		if s := b.Await(ctx, now); s.Revision != now {
+			t.Errorf("there is news when nobody says anything: %v", s.Words)
+		}
+	})
 }
 
 func TestBoardAwaits(t *testing.T) {

@@ -20,8 +20,8 @@ import (
 // Client asks neighbours.
 type Client struct {
 	self      string
-	news      *http.Client // waits long
-	bytes     *http.Client
+	news      *http.Client  // waits long, on connections that others do not push out
+	bytes     *http.Client  // of everything else
 	room      chan struct{} // a place for each connection
 	strangers chan struct{} // a place for each greeting
 }
@@ -45,12 +45,12 @@ func NewClient(self string, config *tls.Config) *Client {
 	return c
 }
 
-// dial opens a connection when there is room for one; those that idle give way.
+// dial opens a connection when there is room for one; those that idle give way, but for those on which news comes.
 func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	select {
 	case c.room <- struct{}{}:
 	default:
-		c.Close()
+		c.bytes.CloseIdleConnections()
 		select {
 		case c.room <- struct{}{}:
 		case <-ctx.Done():
@@ -102,13 +102,13 @@ const (
 // State returns where a neighbour stands in a swarm, once it stands elsewhere than at a revision, or after a while. The
 // error matches ErrNotTrading when it is not in that swarm, and ErrBusy when it cannot be followed.
 func (c *Client) State(ctx context.Context, at netip.AddrPort, id firmware.Digest, revision uint64, how How) (State, error) {
-	wait := pollTime + firstByte
+	by, wait := c.news, pollTime+firstByte
 	if revision == 0 { // nothing to wait for
-		wait = dialTime + firstByte
+		by, wait = c.bytes, dialTime+firstByte
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	r, err := c.get(ctx, c.news, at, "swarms/"+id.String()+"?rev="+strconv.FormatUint(revision, 10)+"&follow="+string(how), maxState)
+	r, err := c.get(ctx, by, at, "swarms/"+id.String()+"?rev="+strconv.FormatUint(revision, 10)+"&follow="+string(how), maxState)
 	if err != nil {
 		return State{}, err
 	}

@@ -257,3 +257,21 @@ func TestSilentStrangers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestIdlersGiveWay fills all places with connections that are kept without a request: another device need not wait for
+// their end.
+func TestIdlersGiveWay(t *testing.T) {
+	fleet := meshtest.NewFleet(t)
+	s := exchange.NewServer(exchange.Options{TLS: exchange.TLS(always(fleet.Device(t, "they")), fleet.Pool)})
+	l := listen(t)
+	serve(t, s, l)
+	for i := range 2 * most {
+		client := exchange.NewClient(fmt.Sprint("d-", i), exchange.TLS(always(fleet.Device(t, fmt.Sprint("d-", i))), fleet.Pool))
+		defer client.Close()
+		ctx, over := context.WithTimeout(t.Context(), 2*time.Second) // less than a connection is kept
+		defer over()
+		if _, err := client.Hello(ctx, l.Addr().(*net.TCPAddr).AddrPort(), 0); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+}

@@ -101,7 +101,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	config.NextProtos = []string{"http/1.1"}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	err := server.Serve(tls.NewListener(&bounded{Listener: l, places: make(chan struct{}, maxConnections)}, config))
+	door := newDoor(l)
+	server.ConnState = door.note
+	err := server.Serve(tls.NewListener(door, config))
 	if errors.Is(err, http.ErrServerClosed) && ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -250,30 +252,4 @@ func (s *Server) sources() []firmware.Source {
 		out = append(out, t.goods.Chunks)
 	}
 	return out
-}
-
-// bounded takes so many connections at once; others wait in the kernel's queue.
-type bounded struct {
-	net.Listener
-	places chan struct{}
-}
-
-func (b *bounded) Accept() (net.Conn, error) {
-	b.places <- struct{}{}
-	c, err := b.Listener.Accept()
-	if err != nil {
-		<-b.places
-		return nil, err
-	}
-	return &placed{Conn: c, leave: sync.OnceFunc(func() { <-b.places })}, nil
-}
-
-type placed struct {
-	net.Conn
-	leave func()
-}
-
-func (p *placed) Close() error {
-	defer p.leave()
-	return p.Conn.Close()
 }

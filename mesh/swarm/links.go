@@ -49,6 +49,7 @@ type contact struct {
 	again   time.Time // not before, when refused
 	wait    time.Duration
 	refused bool // at least once, and not mentioned since
+	busy    bool // it is in the swarm, and had followers enough when asked
 	banned  bool
 }
 
@@ -64,6 +65,7 @@ const (
 const (
 	firstRetry  = 100 * time.Millisecond
 	lastRetry   = 2 * time.Second
+	lastBusy    = 30 * time.Second       // of those who have followers enough: in a large site that is most of the time
 	probeEvery  = 200 * time.Millisecond // early
 	probeSeldom = time.Second            // later
 	early       = 5 * time.Second
@@ -73,9 +75,12 @@ const (
 type (
 	Sighted  struct{ Devices []string } // all in sight by now, without this device
 	Followed struct{ Device string }    // it is in the swarm and lets this device follow
-	Refused  struct{ Device string }    // it does not, or not any more, or does not answer
-	Known    struct{ Device string }    // somebody says that it is in the swarm
-	Banned   struct{ Device string }    // it shall not be followed any more
+	Refused  struct {                   // it does not, or not any more, or does not answer
+		Device string
+		Busy   bool // it has followers enough
+	}
+	Known  struct{ Devices []string } // somebody says that they are in the swarm
+	Banned struct{ Device string }    // it shall not be followed any more
 )
 
 // Effects of Links.
@@ -140,15 +145,17 @@ func (l *Links) Step(event any, now time.Time) []any {
 		}
 	case Refused:
 		if c := l.of[e.Device]; c != nil {
-			c.wait = min(max(firstRetry, c.wait*3/2), lastRetry)
-			c.stands, c.again, c.refused = strange, now.Add(c.wait), true
+			last := lastRetry
+			if e.Busy {
+				last = lastBusy
+			}
+			c.wait = min(max(firstRetry, c.wait*3/2), last)
+			c.stands, c.again, c.refused, c.busy = strange, now.Add(c.wait), true, e.Busy
 		}
 	case Known:
-		c := l.of[e.Device]
-		if c == nil || !c.refused || c.wait <= firstRetry {
+		if !l.known(e.Devices, now) {
 			return nil
 		}
-		c.again, c.wait, c.refused = now, 0, false
 	case Banned:
 		if c := l.of[e.Device]; c != nil && !c.banned {
 			c.banned = true
@@ -162,6 +169,16 @@ func (l *Links) Step(event any, now time.Time) []any {
 		l.probing = ""
 	}
 	return append(out, l.choose(now)...)
+}
+
+// known lets those be asked again who were not in the swarm, or did not answer, when they were, and reports whether there are any.
+func (l *Links) known(devices []string, now time.Time) (any bool) {
+	for _, id := range devices {
+		if c := l.of[id]; c != nil && c.refused && !c.busy && c.wait > firstRetry {
+			c.again, c.wait, c.refused, any = now, 0, false, true
+		}
+	}
+	return any
 }
 
 func (l *Links) sighted(devices []string) (out []any) {

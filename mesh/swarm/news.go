@@ -35,7 +35,7 @@ func NewNews() *News { return &News{of: map[string]told{}} }
 // word is old; then it is true.
 func (n *News) Say(w Word, number uint64, now time.Time) bool {
 	old, known := n.of[w.Device]
-	if known && now.Sub(old.at) < wordEvery && !w.Claims.more(old.Claims) && !old.Claims.more(w.Claims) {
+	if known && now.Sub(old.at) < wordEvery && w.Claims.same(old.Claims) {
 		return false
 	}
 	w.Revision = max(old.Revision+1, w.Revision)
@@ -43,12 +43,12 @@ func (n *News) Say(w Word, number uint64, now time.Time) bool {
 	return true
 }
 
-// Hear takes a word and reports whether it is newer than what was known. number says since when it is known here: what
-// Since is asked with.
-func (n *News) Hear(w Word, number uint64, now time.Time) bool {
+// Hear takes a word and reports whether it is newer than what was known, and whether it claims something else. number says
+// since when it is known here: what Since is asked with.
+func (n *News) Hear(w Word, number uint64, now time.Time) (fresh, claims bool) {
 	old, known := n.of[w.Device]
 	if known && w.Revision <= old.Revision && now.Sub(old.at) < oldestWord {
-		return false
+		return false, false
 	}
 	if !known && len(n.of) >= maxWords {
 		for id, t := range n.of {
@@ -57,11 +57,11 @@ func (n *News) Hear(w Word, number uint64, now time.Time) bool {
 			}
 		}
 		if len(n.of) >= maxWords {
-			return false
+			return false, false
 		}
 	}
 	n.of[w.Device] = told{w, now, number}
-	return true
+	return true, !known || !w.Claims.same(old.Claims)
 }
 
 // Since returns the words that came after a number and are not too old to be passed on.

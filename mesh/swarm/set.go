@@ -89,6 +89,9 @@ func (s Set) Count() int {
 	return n
 }
 
+// same reports whether both have the same members.
+func (s Set) same(as Set) bool { return !s.more(as) && !as.more(s) }
+
 // more reports whether s has a member that old lacks.
 func (s Set) more(old Set) bool {
 	for i, b := range s.bits {

@@ -162,14 +162,14 @@ func (d *Device) now() time.Time { return epoch.Add(d.l.now) }
 func (d *Device) follow(other *Device, first bool) {
 	d.l.request(d, other, func(ok bool) {
 		if !ok || !other.in || !other.room(d.number, first) {
-			d.link(swarm.Refused{Device: other.ID})
+			d.link(swarm.Refused{Device: other.ID, Busy: ok && other.in})
 			return
 		}
 		d.following[other.number] = 0
 		other.followers[d.number] = first
 		d.link(swarm.Followed{Device: other.ID})
 		other.send(d)
-		other.link(swarm.Known{Device: d.ID})
+		other.link(swarm.Known{Devices: []string{d.ID}})
 	})
 }
 

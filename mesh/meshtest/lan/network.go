@@ -168,11 +168,14 @@ func (d *Device) hears(seen swarm.PeerSeen, words []swarm.Word) {
 	d.packs[seen.Pack.ID] = seen.Pack
 	var heard []swarm.Word
 	for _, w := range words {
-		if w.Device == d.ID || !d.news.Hear(w, d.serial+1, d.now()) {
+		if w.Device == d.ID {
+			continue
+		}
+		if fresh, _ := d.news.Hear(w, d.serial+1, d.now()); !fresh {
 			continue
 		}
 		heard = append(heard, w)
-		d.link(swarm.Known{Device: w.Device})
+		d.link(swarm.Known{Devices: []string{w.Device}})
 	}
 	d.step(seen)
 	if len(heard) > 0 {
