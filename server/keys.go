@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"github.com/waxwing-ota/waxwing/server/blob"
 	"github.com/waxwing-ota/waxwing/server/release"
 	"github.com/waxwing-ota/waxwing/signing/keys"
+	"github.com/waxwing-ota/waxwing/signing/public"
 	"github.com/waxwing-ota/waxwing/signing/repository"
 )
 
@@ -39,7 +39,7 @@ func openRepository(ctx context.Context, o Options, b blob.Store) (*repository.R
 	ro := repository.Options{
 		Files:      blob.Files{Store: b, Prefix: release.RepoPrefix},
 		Keys:       repository.Keys{Root: ring.root, Targets: ring.targets, Snapshot: ring.snapshot, Timestamp: ring.timestamp},
-		PolicyKeys: []ed25519.PublicKey{ring.policy.Public()}, Now: o.Now,
+		PolicyKeys: public.Any(ring.policy.Public()), Now: o.Now,
 	}
 	if begun {
 		r, err := repository.Open(ctx, ro)

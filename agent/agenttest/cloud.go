@@ -3,7 +3,6 @@ package agenttest
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -24,6 +23,7 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware/chunker"
 	"github.com/waxwing-ota/waxwing/signing/keys"
 	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/public"
 	"github.com/waxwing-ota/waxwing/signing/repository"
 )
 
@@ -74,7 +74,7 @@ func NewCloud(t testing.TB) *Cloud {
 	online := key("online")
 	var err error
 	c.repo, err = repository.Create(context.Background(), repository.Options{
-		Files: files{c}, PolicyKeys: []ed25519.PublicKey{c.policy.Public()},
+		Files: files{c}, PolicyKeys: public.Any(c.policy.Public()),
 		Keys: repository.Keys{Root: key("root"), Targets: key("targets"), Snapshot: online, Timestamp: online},
 	})
 	if err != nil {

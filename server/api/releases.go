@@ -2,10 +2,10 @@ package api
 
 import (
 	"context"
-	"crypto/ed25519"
 
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/server/release"
+	"github.com/waxwing-ota/waxwing/signing/public"
 )
 
 // ListProducts implements the operation.
@@ -23,9 +23,9 @@ func (s *Server) ListProducts(ctx context.Context, _ ListProductsRequestObject) 
 
 // CreateProduct implements the operation.
 func (s *Server) CreateProduct(ctx context.Context, q CreateProductRequestObject) (CreateProductResponseObject, error) {
-	var key ed25519.PublicKey
-	if q.Body.PublicKey != nil {
-		key = append(ed25519.PublicKey{}, *q.Body.PublicKey...) // never nil: an empty key is a wrong one, not none
+	var key *public.Key
+	if k := q.Body.PublicKey; k != nil {
+		key = &public.Key{Algorithm: public.Algorithm(k.Algorithm), Bytes: k.Public}
 	}
 	p, err := s.Releases.CreateProduct(ctx, q.Body.Name, key)
 	if err != nil {

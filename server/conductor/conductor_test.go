@@ -2,7 +2,6 @@ package conductor_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	"github.com/waxwing-ota/waxwing/server/rollout"
 	"github.com/waxwing-ota/waxwing/server/store"
 	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/public"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,7 +88,7 @@ func (w *world) policy() *policy.Policy {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	document, err := policy.Open(e.Value.Envelope, &policy.Keys{Keys: []policy.Key{{ID: w.Signer.KeyID(), Public: w.Signer.Key.Public().(ed25519.PublicKey)}}})
+	document, err := policy.Open(e.Value.Envelope, &policy.Keys{Policy: public.Any(w.Signer.Public())})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/waxwing-ota/waxwing/server/store"
 	"github.com/waxwing-ota/waxwing/server/store/storetest"
 	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/public"
 )
 
 func TestMain(m *testing.M) {
@@ -33,7 +34,10 @@ func TestMain(m *testing.M) {
 
 type signer struct{ key ed25519.PrivateKey }
 
-func (s signer) KeyID() string { return policy.KeyID(s.key.Public().(ed25519.PublicKey)) }
+func (s signer) Public() public.Key {
+	k, _ := public.Of(s.key.Public()) // ed25519 is always one
+	return k
+}
 
 func (s signer) Sign(m []byte) ([]byte, error) { return ed25519.Sign(s.key, m), nil }
 
@@ -176,8 +180,7 @@ func (w *world) membership(device string) *policy.Membership {
 	if d.Membership == nil {
 		return nil
 	}
-	public := w.signer.key.Public().(ed25519.PublicKey)
-	doc, err := policy.Open(d.Membership, &policy.Keys{Schema: 1, Keys: []policy.Key{{ID: policy.KeyID(public), Public: public}}})
+	doc, err := policy.Open(d.Membership, &policy.Keys{Schema: 1, Policy: public.Any(w.signer.Public())})
 	if err != nil {
 		w.t.Fatal(err)
 	}

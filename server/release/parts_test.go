@@ -95,7 +95,8 @@ func TestReleaseSignedElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := w.CreateProduct(t.Context(), "edge-gw", key.Public())
+	theirs := key.Public()
+	p, err := w.CreateProduct(t.Context(), "edge-gw", &theirs)
 	if err != nil || p.Signing != release.SigningOffline {
 		t.Fatalf("%+v %v", p, err)
 	}

@@ -2,7 +2,6 @@ package release
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -11,13 +10,13 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/server/store"
 	"github.com/waxwing-ota/waxwing/signing/keys"
-	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/public"
 	"github.com/waxwing-ota/waxwing/signing/repository"
 )
 
 // CreateProduct makes a product. key is the public key of whoever signs its releases elsewhere; nil: this server makes
 // and holds one. Making the same product again answers with it.
-func (r *Releases) CreateProduct(ctx context.Context, name string, key ed25519.PublicKey) (Product, error) {
+func (r *Releases) CreateProduct(ctx context.Context, name string, key *public.Key) (Product, error) {
 	if err := firmware.CheckName("product", name); err != nil {
 		return Product{}, err
 	}
@@ -30,14 +29,14 @@ func (r *Releases) CreateProduct(ctx context.Context, name string, key ed25519.P
 		if err != nil {
 			return Product{}, err
 		}
-		key, p.Signing = held.Public(), SigningServer
+		own := held.Public()
+		key, p.Signing = &own, SigningServer
 	}
-	if len(key) != ed25519.PublicKeySize {
-		return Product{}, fmt.Errorf("product %s: its public key has %d bytes where ed25519 has %d: %w",
-			name, len(key), ed25519.PublicKeySize, ErrInvalid)
+	if err := key.Check(); err != nil {
+		return Product{}, fmt.Errorf("product %s: %w: %w", name, ErrInvalid, err)
 	}
-	p.Keys = []string{policy.KeyID(key)}
-	err := r.Repository.AddProduct(ctx, name, key)
+	p.Keys = []string{key.ID()}
+	err := r.Repository.AddProduct(ctx, name, *key)
 	if errors.Is(err, repository.ErrExists) {
 		return Product{}, fmt.Errorf("%w: %w", err, ErrConflict)
 	}
@@ -53,8 +52,8 @@ func (r *Releases) CreateProduct(ctx context.Context, name string, key ed25519.P
 	return e.Value, err
 }
 
-func sameProduct(p Product, key ed25519.PublicKey) error {
-	if key == nil && p.Signing == SigningServer || key != nil && slices.Contains(p.Keys, policy.KeyID(key)) {
+func sameProduct(p Product, key *public.Key) error {
+	if key == nil && p.Signing == SigningServer || key != nil && slices.Contains(p.Keys, key.ID()) {
 		return nil
 	}
 	return fmt.Errorf("product %s is here already, signed with another key (%s, %s); take another name: %w",

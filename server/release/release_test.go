@@ -23,6 +23,7 @@ import (
 	"github.com/waxwing-ota/waxwing/server/store"
 	"github.com/waxwing-ota/waxwing/server/store/storetest"
 	"github.com/waxwing-ota/waxwing/signing/keys"
+	"github.com/waxwing-ota/waxwing/signing/public"
 	"github.com/waxwing-ota/waxwing/signing/repository"
 )
 
@@ -74,7 +75,7 @@ func openWorld(t *testing.T, s *store.Store, folder string) *world {
 		Files: blob.Files{Store: b, Prefix: "repo/"},
 		Keys:  repository.Keys{Root: key("root"), Targets: key("targets"), Snapshot: key("online"), Timestamp: key("online")},
 	}
-	o.PolicyKeys = append(o.PolicyKeys, key("policy").Public())
+	o.PolicyKeys = public.Any(key("policy").Public())
 	repo, err := repository.Open(t.Context(), o)
 	if err != nil {
 		if repo, err = repository.Create(t.Context(), o); err != nil {

@@ -2,7 +2,6 @@ package release
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,11 +17,12 @@ import (
 	"github.com/waxwing-ota/waxwing/server/release/build"
 	"github.com/waxwing-ota/waxwing/server/store"
 	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/public"
 )
 
 // Repository publishes; signing/repository is it.
 type Repository interface {
-	AddProduct(ctx context.Context, name string, key ed25519.PublicKey) error
+	AddProduct(ctx context.Context, name string, key public.Key) error
 	Role(ctx context.Context, product string) ([]byte, error)
 	Publish(ctx context.Context, product string, role []byte, targets map[string][]byte) error
 }

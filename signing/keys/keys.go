@@ -1,14 +1,16 @@
-// Package keys holds the private keys that sign: releases, roles and policies. A [Signer] is one ed25519 key, wherever it
-// lives; [Generate] makes one in a file, [Load] reads it back.
+// Package keys holds the private keys that sign: releases, roles and policies. A [Signer] is one key, wherever it lives;
+// [Generate] makes one in a file, [Load] reads it back.
 //
 // A key file is PKCS#8 in PEM, mode 0600, not encrypted: it is what the development trust and a CI job's secret mount use.
-// The key id is the hex SHA-256 of the 32 public bytes, the id that policies carry. TUF derives an id of its own from the
-// same key ([TUF]).
+// Keys are ed25519, or ECDSA on P-256, which every KMS and token knows. What a key is called is its public half's business
+// (signing/public). TUF derives an id of its own from the same key ([TUF]).
 package keys
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -19,27 +21,41 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
-	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/public"
 )
 
 // Signer signs with one key.
 type Signer interface {
-	KeyID() string
-	Public() ed25519.PublicKey
+	Public() public.Key
 	Sign(message []byte) ([]byte, error)
 }
 
 // File is a Signer whose key was read from a file.
-type File struct{ key ed25519.PrivateKey }
+type File struct {
+	key    crypto.Signer
+	public public.Key
+}
 
-// KeyID implements Signer.
-func (f *File) KeyID() string { return policy.KeyID(f.Public()) }
+func newFile(key any) (*File, error) {
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%w: a %T", public.ErrKey, key)
+	}
+	p, err := public.Of(signer.Public())
+	return &File{signer, p}, err
+}
 
 // Public implements Signer.
-func (f *File) Public() ed25519.PublicKey { return f.key.Public().(ed25519.PublicKey) }
+func (f *File) Public() public.Key { return f.public }
 
 // Sign implements Signer.
-func (f *File) Sign(message []byte) ([]byte, error) { return ed25519.Sign(f.key, message), nil }
+func (f *File) Sign(message []byte) ([]byte, error) {
+	if f.public.Algorithm == public.ECDSA {
+		sum := sha256.Sum256(message)
+		return f.key.Sign(rand.Reader, sum[:], crypto.SHA256)
+	}
+	return f.key.Sign(rand.Reader, message, crypto.Hash(0))
+}
 
 // maxFile bounds a key file, in bytes.
 const maxFile = 16 << 10
@@ -57,7 +73,7 @@ func Generate(path string) (*File, error) {
 	if err := create(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {
 		return nil, fmt.Errorf("make key %s: %w", path, err)
 	}
-	return &File{key}, nil
+	return newFile(key)
 }
 
 // create writes a file that did not exist, whole or not at all, and makes it survive a power cut.
@@ -102,11 +118,11 @@ func Load(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", path, err)
 	}
-	key, ok := parsed.(ed25519.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("key %s: it is a %T; this version signs with ed25519 keys", path, parsed)
+	f, err := newFile(parsed)
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", path, err)
 	}
-	return &File{key}, nil
+	return f, nil
 }
 
 // LoadOrGenerate reads a key file and makes it when there is none.
@@ -119,14 +135,15 @@ func LoadOrGenerate(path string) (*File, error) {
 }
 
 // TUF returns a public key as TUF metadata lists it, with its TUF key id.
-func TUF(public ed25519.PublicKey) (*metadata.Key, string, error) {
-	if len(public) != ed25519.PublicKeySize {
-		return nil, "", fmt.Errorf("an ed25519 public key has %d bytes, not %d", ed25519.PublicKeySize, len(public))
-	}
-	k, err := metadata.KeyFromPublicKey(public)
+func TUF(k public.Key) (*metadata.Key, string, error) {
+	parsed, err := k.Crypto()
 	if err != nil {
 		return nil, "", err
 	}
-	id, err := k.ID()
-	return k, id, err
+	listed, err := metadata.KeyFromPublicKey(parsed)
+	if err != nil {
+		return nil, "", err
+	}
+	id, err := listed.ID()
+	return listed, id, err
 }

@@ -2,7 +2,6 @@ package repository
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,11 +12,12 @@ import (
 
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/signing/keys"
+	"github.com/waxwing-ota/waxwing/signing/public"
 )
 
 // AddProduct delegates <product>/*/* to a key. Adding the same product with the same key changes nothing; with another
 // key the error matches ErrExists.
-func (r *Repository) AddProduct(ctx context.Context, product string, key ed25519.PublicKey) error {
+func (r *Repository) AddProduct(ctx context.Context, product string, key public.Key) error {
 	if err := firmware.CheckName("product", product); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package repository
 
 import (
 	"context"
-	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/signing/keys"
 	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/public"
 )
 
 // Files is where the repository rests.
@@ -44,8 +44,8 @@ const (
 type Options struct {
 	Files      Files
 	Keys       Keys
-	PolicyKeys []ed25519.PublicKey // who may sign policies; used by Create
-	Now        func() time.Time    // nil: time.Now
+	PolicyKeys public.Rule      // who may sign policies; used by Create
+	Now        func() time.Time // nil: time.Now
 }
 
 // Errors that callers tell apart.
@@ -109,11 +109,7 @@ func Create(ctx context.Context, o Options) (*Repository, error) {
 	if err := r.putNew(ctx, versioned(1, metadata.ROOT), rootBytes); err != nil {
 		return nil, err
 	}
-	policyKeys := policy.Keys{Schema: 1}
-	for _, k := range o.PolicyKeys {
-		policyKeys.Keys = append(policyKeys.Keys, policy.Key{ID: policy.KeyID(k), Public: k})
-	}
-	content, err := json.Marshal(policyKeys)
+	content, err := json.Marshal(policy.Keys{Schema: 1, Policy: o.PolicyKeys})
 	if err != nil {
 		return nil, err
 	}
@@ -324,7 +320,7 @@ func sign[T metadata.Roles](md *metadata.Metadata[T], by keys.Signer) ([]byte, e
 	}
 	sig, err := by.Sign(payload)
 	if err != nil {
-		return nil, fmt.Errorf("sign with key %s: %w", by.KeyID(), err)
+		return nil, fmt.Errorf("sign with key %s: %w", by.Public().ID(), err)
 	}
 	md.Signatures = []metadata.Signature{{KeyID: id, Signature: sig}}
 	return md.ToBytes(true)

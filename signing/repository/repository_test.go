@@ -2,7 +2,6 @@ package repository_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/waxwing-ota/waxwing/signing/keys"
+	"github.com/waxwing-ota/waxwing/signing/public"
 	"github.com/waxwing-ota/waxwing/signing/repository"
 )
 
@@ -61,7 +61,7 @@ func setUp(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{disk: &disk{files: map[string][]byte{}}, gw: key(t), now: time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)}
 	f.o = repository.Options{
-		Files: f.disk, PolicyKeys: []ed25519.PublicKey{key(t).Public()}, Now: func() time.Time { return f.now },
+		Files: f.disk, PolicyKeys: public.Any(key(t).Public()), Now: func() time.Time { return f.now },
 		Keys: repository.Keys{Root: key(t), Targets: key(t), Snapshot: key(t), Timestamp: key(t)},
 	}
 	var err error

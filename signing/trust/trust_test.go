@@ -2,7 +2,6 @@ package trust_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"io/fs"
 	"maps"
@@ -16,6 +15,7 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/signing/keys"
 	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/public"
 	"github.com/waxwing-ota/waxwing/signing/repository"
 	"github.com/waxwing-ota/waxwing/signing/trust"
 )
@@ -74,7 +74,7 @@ func newSite(t *testing.T) *site {
 	}
 	var err error
 	s.repo, err = repository.Create(t.Context(), repository.Options{
-		Files: s, Now: func() time.Time { return s.now }, PolicyKeys: []ed25519.PublicKey{s.policy.Public()},
+		Files: s, Now: func() time.Time { return s.now }, PolicyKeys: public.Any(s.policy.Public()),
 		Keys: repository.Keys{Root: key(t), Targets: key(t), Snapshot: key(t), Timestamp: key(t)},
 	})
 	s.must(err)

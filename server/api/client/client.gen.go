@@ -859,6 +859,13 @@ type Progress struct {
 	Total int64 `json:"total"`
 }
 
+// PublicKey The public half of a signing key.
+type PublicKey struct {
+	// Algorithm ed25519 (the 32 bytes) or ecdsa-p256-sha256 (SubjectPublicKeyInfo, DER)
+	Algorithm string `json:"algorithm"`
+	Public    []byte `json:"public"`
+}
+
 // Release defines model for Release.
 type Release struct {
 	Components *[]Component `json:"components,omitempty"`
@@ -1366,8 +1373,8 @@ type PutGroupParams struct {
 type CreateProductJSONBody struct {
 	Name string `json:"name"`
 
-	// PublicKey ed25519, 32 bytes, of a key held elsewhere
-	PublicKey *[]byte `json:"public_key,omitempty"`
+	// PublicKey The public half of a signing key.
+	PublicKey *PublicKey `json:"public_key,omitempty"`
 }
 
 // ListReleasesParams defines parameters for ListReleases.

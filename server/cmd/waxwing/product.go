@@ -21,8 +21,8 @@ func (a *app) keys() *cobra.Command {
 				return err
 			}
 			a.say("keep %s secret and safe: who has it can sign releases, and without it nobody can", args[0])
-			return a.print(map[string]any{"file": args[0], "key_id": k.KeyID(), "public_key": []byte(k.Public())},
-				func(w io.Writer) { row(w, k.KeyID()) })
+			return a.print(map[string]any{"file": args[0], "key_id": k.Public().ID(), "public_key": k.Public()},
+				func(w io.Writer) { row(w, k.Public().ID()) })
 		},
 	})
 	return c
@@ -41,8 +41,8 @@ func (a *app) product() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				public := []byte(k.Public())
-				body.PublicKey = &public
+				public := k.Public()
+				body.PublicKey = &client.PublicKey{Algorithm: string(public.Algorithm), Public: public.Bytes}
 			}
 			p, err := call[client.Product](api.CreateProduct(ctx, body))
 			if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"github.com/waxwing-ota/waxwing/server/blob/dir"
 	"github.com/waxwing-ota/waxwing/server/release/build"
 	"github.com/waxwing-ota/waxwing/signing/keys"
+	"github.com/waxwing-ota/waxwing/signing/public"
 	"github.com/waxwing-ota/waxwing/signing/repository"
 )
 
@@ -58,7 +58,7 @@ func openRepo(ctx context.Context, folder string) (*repo, error) {
 	o := repository.Options{
 		Files:      blob.Files{Store: b},
 		Keys:       repository.Keys{Root: held["root"], Targets: held["targets"], Snapshot: held["snapshot"], Timestamp: held["timestamp"]},
-		PolicyKeys: []ed25519.PublicKey{held["policy"].Public()},
+		PolicyKeys: public.Any(held["policy"].Public()),
 	}
 	if begun {
 		r.signed, err = repository.Open(ctx, o)

@@ -88,8 +88,8 @@ from --role, a file that "waxwing product role" wrote. The result stays in DIR/s
 			if err := atomicfile.Write(file, append(b, '\n'), 0o644); err != nil {
 				return err
 			}
-			a.say("signed with key %s; next: waxwing release push, then waxwing release publish", k.KeyID()[:16])
-			return a.print(map[string]any{"file": file, "counter": counter, "key_id": k.KeyID()}, func(w io.Writer) { row(w, file) })
+			a.say("signed with key %s; next: waxwing release push, then waxwing release publish", k.Public().ID()[:16])
+			return a.print(map[string]any{"file": file, "counter": counter, "key_id": k.Public().ID()}, func(w io.Writer) { row(w, file) })
 		},
 	}
 	o.add(c)

@@ -19,7 +19,7 @@ import (
 	"github.com/waxwing-ota/waxwing/server/identity"
 	"github.com/waxwing-ota/waxwing/server/store"
 	"github.com/waxwing-ota/waxwing/server/store/storetest"
-	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/public"
 )
 
 // World is a running fleet.
@@ -34,8 +34,11 @@ type World struct {
 // Signer is a policy key.
 type Signer struct{ Key ed25519.PrivateKey }
 
-// KeyID implements policy.Signer.
-func (s Signer) KeyID() string { return policy.KeyID(s.Key.Public().(ed25519.PublicKey)) }
+// Public implements policy.Signer.
+func (s Signer) Public() public.Key {
+	k, _ := public.Of(s.Key.Public()) // ed25519 is always one
+	return k
+}
 
 // Sign implements policy.Signer.
 func (s Signer) Sign(m []byte) ([]byte, error) { return ed25519.Sign(s.Key, m), nil }

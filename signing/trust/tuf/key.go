@@ -1,14 +1,11 @@
 package tuf
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+
+	"github.com/waxwing-ota/waxwing/signing/public"
 )
 
 // Key is a public key as metadata lists it.
@@ -20,32 +17,23 @@ type Key struct {
 	} `json:"keyval"`
 }
 
-// verifier returns the key's own bytes, by which it is one key whatever it is called, and a function that checks a
-// signature.
-func (k Key) verifier() (own string, check func(message, sig []byte) bool, err error) {
+// public returns the key itself, which is one key whatever it is called.
+func (k Key) public() (public.Key, error) {
+	var out public.Key
 	switch k.Type {
 	case "ed25519":
-		public, err := hex.DecodeString(k.Value.Public)
-		if err != nil || len(public) != ed25519.PublicKeySize {
-			return "", nil, fmt.Errorf("%w: no ed25519 key", ErrUntrusted)
-		}
-		return string(public), func(message, sig []byte) bool { return ed25519.Verify(public, message, sig) }, nil
+		out.Algorithm = public.Ed25519
+		out.Bytes, _ = hex.DecodeString(k.Value.Public) // no hex is too short
 	case "ecdsa", "ecdsa-sha2-nistp256":
-		block, _ := pem.Decode([]byte(k.Value.Public))
-		if block == nil {
-			return "", nil, fmt.Errorf("%w: no ECDSA key", ErrUntrusted)
+		out.Algorithm = public.ECDSA
+		if block, _ := pem.Decode([]byte(k.Value.Public)); block != nil {
+			out.Bytes = block.Bytes
 		}
-		parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
-		public, ok := parsed.(*ecdsa.PublicKey)
-		if err != nil || !ok || public.Curve != elliptic.P256() {
-			return "", nil, fmt.Errorf("%w: no ECDSA P-256 key", ErrUntrusted)
-		}
-		return string(block.Bytes), func(message, sig []byte) bool {
-			sum := sha256.Sum256(message)
-			return ecdsa.VerifyASN1(public, sum[:], sig)
-		}, nil
 	}
-	return "", nil, fmt.Errorf("%w: keys of type %q are not taken", ErrUntrusted, k.Type)
+	if err := out.Check(); err != nil {
+		return out, fmt.Errorf("%w: a key of type %q: %w", ErrUntrusted, k.Type, err)
+	}
+	return out, nil
 }
 
 // verify checks that enough of a role's keys signed a document.
@@ -63,12 +51,12 @@ func (r Role) verify(name string, keys map[string]Key, d signed) error {
 		if !listed {
 			return fmt.Errorf("role %s: %w: its key %s is not listed", name, ErrUntrusted, id)
 		}
-		own, check, err := k.verifier()
+		own, err := k.public()
 		if err != nil {
 			return fmt.Errorf("role %s: key %s: %w", name, id, err)
 		}
-		if sig, err := hex.DecodeString(by[id]); err == nil && len(sig) > 0 && check(d.message, sig) {
-			good[own] = true
+		if sig, err := hex.DecodeString(by[id]); err == nil && len(sig) > 0 && own.Verify(d.message, sig) {
+			good[own.ID()] = true
 		}
 	}
 	if len(good) < r.Threshold {
