@@ -88,6 +88,7 @@ func (s *Swarm) mayFetch(c int, rivals []rival, now time.Time) (why Why) {
 			fallthrough
 		default:
 			if now.Before(p.until) {
+				s.sound(p, now)
 				return ""
 			}
 			if p.sure.Before(p.until) {
@@ -138,6 +139,14 @@ func (s *Swarm) accuse(c int, rivals []rival, now time.Time) (out []any) {
 func (s *Swarm) doubt(id string, now time.Time) {
 	if p := s.peers[id]; p.verified.IsZero() && now.Sub(p.sure) >= verifyEvery {
 		s.doubts[id] = true
+	}
+}
+
+// sound lets a neighbour that seems to stand still be asked before its time is over: one that has lost its power answers
+// nobody, and it takes seconds to be sure of that.
+func (s *Swarm) sound(p rival, now time.Time) {
+	if early := s.patience() / 2; !now.Before(p.until.Add(-early)) && now.Sub(p.sure) >= early {
+		s.doubt(p.id, now)
 	}
 }
 

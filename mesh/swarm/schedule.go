@@ -13,7 +13,8 @@ func (s *Swarm) schedule(now time.Time) []any {
 	var out []any
 	open := s.link != Limited && !now.Before(s.pause) && !now.Before(s.opens())
 	var rivals []rival
-	if open && s.load < maxFromOrigin {
+	most := s.mostFromOrigin()
+	if open && s.load < most {
 		rivals = s.rivals(now)
 	}
 	claims := false
@@ -22,7 +23,7 @@ func (s *Swarm) schedule(now time.Time) []any {
 		if u.lacking == 0 {
 			continue
 		}
-		may := open && s.load < maxFromOrigin
+		may := open && s.load < most
 		if !may && s.taking >= s.o.Link.atOnce() {
 			break
 		}
@@ -50,7 +51,7 @@ func (s *Swarm) schedule(now time.Time) []any {
 				}
 				continue
 			}
-			if !may || now.Sub(s.failed[c]) < s.o.Stall || s.comes(c, now) || !u.patch && len(need) >= maxFromOrigin-s.load {
+			if !may || now.Sub(s.failed[c]) < s.o.Stall || s.comes(c, now) || !u.patch && len(need) >= most-s.load {
 				continue // only what is asked for now is claimed: how long a claim takes tells who stands still
 			}
 			if w := s.mayFetch(c, rivals, now); w != "" {
@@ -69,7 +70,7 @@ func (s *Swarm) schedule(now time.Time) []any {
 			claims = claims || !s.claimed.Has(c)
 			s.claimed.Add(c)
 		}
-		out = append(out, s.ask(u, need, why, now)...)
+		out = append(out, s.ask(u, need, why, most, now)...)
 	}
 	if open && s.quiet(now) {
 		out = append(out, s.probe(rivals, now)...)
@@ -164,13 +165,25 @@ func (s *Swarm) takePatch(u *unit, now time.Time) (out []any, wait bool) {
 // late returns when somebody else is asked too.
 func (r *request) late() time.Time { return r.since.Add(hedge * time.Duration(r.load)) }
 
+// mostFromOrigin is how many single chunks may be in flight from the origin: a part of what the uplink is to carry, as others
+// fetch too.
+func (s *Swarm) mostFromOrigin() int {
+	fetching := 1
+	for _, p := range s.peers {
+		if p.lacks && len(p.since) > 0 {
+			fetching++
+		}
+	}
+	return max(min(uplinkLoad/fetching, maxFromOrigin), 1)
+}
+
 // ask sends requests for chunks of one unit, as many as may be under way.
-func (s *Swarm) ask(u *unit, need []int, why Why, now time.Time) (out []any) {
+func (s *Swarm) ask(u *unit, need []int, why Why, most int, now time.Time) (out []any) {
 	load, step := 1, 1
 	if u.patch {
 		load, step = patchLoad, max(len(need), 1)
 	}
-	for ; len(need) > 0 && s.load < maxFromOrigin; need = need[step:] {
+	for ; len(need) > 0 && s.load < most; need = need[step:] {
 		s.fly(request{since: now, load: load}, need[:step]...)
 		out = append(out, FromOrigin{Chunks: need[:step], Why: why})
 	}
@@ -206,6 +219,7 @@ func (s *Swarm) Wake(now time.Time) time.Time {
 	for _, p := range s.peers {
 		if p.lacks {
 			sooner(s.nextTurn(p, now))
+			sooner(s.standsFrom(p).Add(-s.patience() / 2))
 			sooner(p.sure.Add(verifyEvery))
 		}
 	}

@@ -48,7 +48,8 @@ const GroupSize = 16
 const (
 	maxFromPeer   = 2           // chunks in flight from one neighbour: one comes while another is asked for
 	maxFromPeers  = 8           // chunks in flight from all neighbours
-	maxFromOrigin = 4           // single chunks in flight from the origin
+	maxFromOrigin = 4           // single chunks in flight from the origin to one device
+	uplinkLoad    = 16          // and to all, about: more only wait in line, and how long they do is how late a death is noticed
 	patchLoad     = 2           // single chunks that a group's patch stands for: one comes while another is decoded
 	hedge         = time.Second // that a neighbour takes for a chunk, until another one is asked too; each of what a patch stands for
 	maxStrikes    = 3           // failures in a row after which a neighbour is dropped; one wrong chunk is enough
