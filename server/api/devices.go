@@ -116,7 +116,7 @@ func deviceView(v *fleet.View, in *placement, now time.Time) Device {
 			Counter: optional(int64(report.Running.Counter)),
 		},
 		Phase: Phase(protocol.Idle), Why: why(v, in, now), Link: linkView(report.Mesh), IsolatedFrom: namesView(report.Isolated),
-		Offences: offencesView(report.Offences), Depot: depotView(report.Mesh),
+		Offences: offencesView(report.Offences), Limits: limitsView(report.Limits), Depot: depotView(report.Mesh),
 	}
 	if d.Labels == nil {
 		d.Labels = map[string]string{}
@@ -174,6 +174,17 @@ func offencesView(all []protocol.Offence) *[]Offence {
 	out := make([]Offence, len(all))
 	for i, o := range all {
 		out[i] = Offence{Neighbor: o.Neighbor, Kind: string(o.Kind), Count: o.Count, Last: o.Last}
+	}
+	return &out
+}
+
+func limitsView(all []protocol.Limit) *[]Limit {
+	if len(all) == 0 {
+		return nil
+	}
+	out := make([]Limit, len(all))
+	for i, l := range all {
+		out[i] = Limit{Of: l.Of, Why: l.Why, Until: l.Until, Detail: l.Detail}
 	}
 	return &out
 }

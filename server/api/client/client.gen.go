@@ -609,6 +609,9 @@ type Device struct {
 	// LastSeen Absent when not seen yet.
 	LastSeen *time.Time `json:"last_seen,omitempty"`
 
+	// Limits Limits of its configuration that hold something back now; absent when none.
+	Limits *[]Limit `json:"limits,omitempty"`
+
 	// Link To its neighbours; absent when not known.
 	Link      *Link `json:"link,omitempty"`
 	Neighbors *int  `json:"neighbors,omitempty"`
@@ -687,6 +690,21 @@ type Health struct {
 type KeptRelease struct {
 	Product string `json:"product"`
 	Version string `json:"version"`
+}
+
+// Limit defines model for Limit.
+type Limit struct {
+	// Detail A sentence.
+	Detail string `json:"detail"`
+
+	// Of What is limited, such as uplink (chunks and patches from the server) or lan (and to neighbours).
+	Of string `json:"of"`
+
+	// Until By the device's clock.
+	Until time.Time `json:"until"`
+
+	// Why A stable code.
+	Why string `json:"why"`
 }
 
 // Link To its neighbours; absent when not known.

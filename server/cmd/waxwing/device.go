@@ -98,6 +98,9 @@ func (a *app) printDevice(d client.Device, err error) error {
 		row(w, "address", dash(value(d.Address)))
 		row(w, "site", dash(value(d.Site)))
 		row(w, "link", dash(string(value(d.Link))))
+		for _, l := range value(d.Limits) {
+			row(w, "limit", fmt.Sprintf("of %s, until %s: %s", l.Of, when(l.Until), l.Detail))
+		}
 		if lost := value(d.IsolatedFrom); len(lost) > 0 {
 			row(w, "isolated", fmt.Sprintf("from %s, whose bytes came from the server", strings.Join(lost, ", ")))
 		}

@@ -11,6 +11,7 @@ import { When } from "../../parts/When";
 export function AtSite({ of }: { of: Schemas["Device"] }) {
   const lost = of.isolated_from ?? [];
   const said = of.offences ?? [];
+  const limits = of.limits ?? [];
   return (
     <Card title="Among its neighbours">
       <div className="stack">
@@ -40,6 +41,19 @@ export function AtSite({ of }: { of: Schemas["Device"] }) {
             </>
           )}
         </dl>
+        {limits.map((l) => (
+          <Concern
+            key={l.of}
+            head={
+              <>
+                A limit of its configuration holds back {limited(l.of)}. It ends <When at={l.until} />.
+              </>
+            }
+          >
+            It says: {l.detail}. Meanwhile neighbours do its part. <code>limits</code> in its{" "}
+            <code>agent.json</code> bounds it.
+          </Concern>
+        ))}
         {lost.length > 0 && (
           <Concern
             head={
@@ -77,3 +91,7 @@ export function AtSite({ of }: { of: Schemas["Device"] }) {
 
 /** A site by label has its own name; one by address is named by the address that the server saw. */
 const siteName = (of: Schemas["Device"]): string => of.labels.site ?? of.site?.replace(/^at-/, "") ?? "";
+
+/** What a limit holds back; a device may say others than these. */
+const limited = (of: string): string =>
+  ({ uplink: "what it fetches from the server", lan: "what it gives to neighbours" })[of] ?? of;
