@@ -4,7 +4,7 @@
 set -euo pipefail
 declare -A need=(
   [casync]=casync [mosquitto]=mosquitto [chromium]=chromium [mke2fs]=e2fsprogs [debugfs]=e2fsprogs [ip]=iproute2 [tc]=iproute2 [nft]=nftables
-  [aria2c]=aria2 [nginx]=nginx-light
+  [aria2c]=aria2 [nginx]=nginx-light [softhsm2-util]=softhsm2 [pkcs11-tool]=opensc [openssl]=openssl
   [xdelta3]=xdelta3 [zstd]=zstd [bsdiff]=bsdiff [mksquashfs]=squashfs-tools
   [qemu-arm-static]=qemu-user-static [qemu-aarch64-static]=qemu-user-static [dpkg-deb]=dpkg
 )

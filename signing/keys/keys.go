@@ -1,14 +1,23 @@
 // Package keys holds the private keys that sign: releases, roles and policies. A [Signer] is one key, wherever it lives;
-// [Generate] makes one in a file, [Load] reads it back.
+// [Open] finds one by what a person writes on a command line:
 //
-// A key file is PKCS#8 in PEM, mode 0600, not encrypted: it is what the development trust and a CI job's secret mount use.
+//	FILE                     a key file: PKCS#8 in PEM, mode 0600, or the same encrypted to a passphrase with age, armored
+//	exec:COMMAND ARG…        a program that holds the key, as a KMS, a smart card or a PKCS#11 token needs: [Command]
+//	ssh-agent:SHA256:…       a key that ssh-agent holds, named as `ssh-add -l` does
+//
+// A file without a passphrase is what the development trust and a CI job's secret mount use; [Make] and [Generate] make
+// key files. `age --decrypt` reads an encrypted one, so no key depends on this program.
+//
 // Keys are ed25519, or ECDSA on P-256, which every KMS and token knows. What a key is called is its public half's business
-// (signing/public). TUF derives an id of its own from the same key ([TUF]).
+// (signing/public); people pass that around as a PEM file ([EncodePublic]). TUF derives an id of its own from the same key
+// ([TUF]). Whatever a program or an agent says it signed is verified before it is used.
 package keys
 
 import (
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -60,9 +69,29 @@ func (f *File) Sign(message []byte) ([]byte, error) {
 // maxFile bounds a key file, in bytes.
 const maxFile = 16 << 10
 
-// Generate makes a key in a new file; it never replaces one. The error for an existing file matches fs.ErrExist.
-func Generate(path string) (*File, error) {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+// New says what key to make.
+type New struct {
+	Algorithm  public.Algorithm // empty: ed25519
+	Passphrase string           // that the file is encrypted to; empty: it is not encrypted
+	Cost       int              // of guessing the passphrase: scrypt's log2(N); 0: 18, about a second
+}
+
+// Generate makes an ed25519 key in a new file, not encrypted; it never replaces one. The error for an existing file
+// matches fs.ErrExist.
+func Generate(path string) (*File, error) { return Make(path, New{}) }
+
+// Make makes a key in a new file; it never replaces one. The error for an existing file matches fs.ErrExist.
+func Make(path string, n New) (*File, error) {
+	var key any
+	var err error
+	switch n.Algorithm {
+	case "", public.Ed25519:
+		_, key, err = ed25519.GenerateKey(rand.Reader)
+	case public.ECDSA:
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	default:
+		err = fmt.Errorf("%w: algorithm %q; write %s or %s", public.ErrKey, n.Algorithm, public.Ed25519, public.ECDSA)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +99,13 @@ func Generate(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := create(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {
+	content := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	if n.Passphrase != "" {
+		if content, err = encrypt(content, n.Passphrase, n.Cost); err != nil {
+			return nil, fmt.Errorf("make key %s: %w", path, err)
+		}
+	}
+	if err := create(path, content); err != nil {
 		return nil, fmt.Errorf("make key %s: %w", path, err)
 	}
 	return newFile(key)
@@ -97,20 +132,20 @@ func create(path string, content []byte) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Load reads a key file.
-func Load(path string) (*File, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("key %s: %d bytes is no key file", path, info.Size())
-	}
-	b, err := os.ReadFile(path)
+// Load reads a key file that is not encrypted.
+func Load(path string) (*File, error) { return load(path, Options{}) }
+
+func load(path string, o Options) (*File, error) {
+	b, err := small(path)
 	if err != nil {
 		return nil, err
 	}
 	block, _ := pem.Decode(b)
+	if block != nil && block.Type == encryptedBlock {
+		if block, err = decrypt(b, path, o); err != nil {
+			return nil, fmt.Errorf("key %s: %w", path, err)
+		}
+	}
 	if block == nil || block.Type != "PRIVATE KEY" {
 		return nil, fmt.Errorf("key %s: not a PEM file with a PRIVATE KEY; make one with `waxwing keys generate`", path)
 	}
@@ -123,6 +158,18 @@ func Load(path string) (*File, error) {
 		return nil, fmt.Errorf("key %s: %w", path, err)
 	}
 	return f, nil
+}
+
+// small reads a file that is no larger than keys are.
+func small(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFile || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("key %s: a %s of %d bytes is no key file", path, info.Mode().Type(), info.Size())
+	}
+	return os.ReadFile(path)
 }
 
 // LoadOrGenerate reads a key file and makes it when there is none.
@@ -146,4 +193,13 @@ func TUF(k public.Key) (*metadata.Key, string, error) {
 	}
 	id, err := listed.ID()
 	return listed, id, err
+}
+
+// OfTUF returns the key that TUF metadata lists.
+func OfTUF(listed *metadata.Key) (public.Key, error) {
+	parsed, err := listed.ToPublicKey()
+	if err != nil {
+		return public.Key{}, fmt.Errorf("%w: %w", public.ErrKey, err)
+	}
+	return public.Of(parsed)
 }
