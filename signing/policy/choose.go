@@ -19,7 +19,7 @@ func Desired(device string, m *Membership, policies []*Policy) *Policy {
 // follow first. Cohorts are not looked at.
 func Applying(device string, m *Membership, policies []*Policy) (all []*Policy) {
 	for _, p := range policies {
-		if p.Action != None && addresses(p.Audience, device, m) {
+		if p.Action != None && p.Audience.Addresses(device, m) {
 			all = append(all, p)
 		}
 	}
@@ -35,7 +35,8 @@ func Applying(device string, m *Membership, policies []*Policy) (all []*Policy) 
 	return all
 }
 
-func addresses(a Audience, device string, m *Membership) bool {
+// Addresses reports whether a device is meant: by its name, or by a group that its membership lists.
+func (a Audience) Addresses(device string, m *Membership) bool {
 	if a.Kind == ForDevice {
 		return a.Name == device
 	}

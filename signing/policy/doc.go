@@ -4,6 +4,8 @@
 // travel as DSSE envelopes ([Seal], [Open]) signed by a policy key, over MQTT or HTTPS; neither way is trusted, because
 // the audience and the sequence number are inside the signature.
 //
+// A [Grant] lets a release go back below the committed counter. It is signed by other keys than policies and travels inside one.
+//
 // A stage of a rollout is a [Cohort]: a threshold on a hash of the device's id, and a few devices by name. Server and
 // device compute it with the same pure function, so one retained message moves any number of devices and a larger stage
 // always holds every device of the smaller one.

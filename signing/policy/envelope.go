@@ -1,13 +1,15 @@
 package policy
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/signing/document"
 	"github.com/waxwing-ota/waxwing/signing/public"
 )
 
@@ -22,9 +24,21 @@ type Signer interface {
 type Keys struct {
 	Schema int         `json:"schema"` // 1
 	Policy public.Rule `json:"policy"` // of policies and memberships
-	// Grants is the rule of downgrade grants, signed by others than policies are; nil: there are none.
+	// Grants is the rule of downgrade grants, signed by others than policies are; nil: there are none. A key that is in Policy
+	// too does not count here.
 	Grants *public.Rule `json:"grants,omitempty"`
+	// MaxDays is the longest life, in days, of a policy or a grant that devices accept; 0: any. So a thief's policies end soon
+	// after his key is gone. Memberships move nothing by themselves and live longer.
+	MaxDays int `json:"max_days,omitempty"`
 }
+
+// Allows reports whether a document with these times does not live too long.
+func (k *Keys) Allows(issued, expires time.Time) bool {
+	return k.MaxDays == 0 || expires.Sub(issued) <= time.Duration(k.MaxDays)*24*time.Hour
+}
+
+// maxDays bounds Keys.MaxDays: ten years.
+const maxDays = 3653
 
 // KeysTarget is the TUF target path of Keys.
 const KeysTarget = "policy-keys.json"
@@ -35,8 +49,8 @@ func ParseKeys(b []byte) (*Keys, error) {
 	if err := decode(b, k); err != nil {
 		return nil, err
 	}
-	if k.Schema != 1 {
-		return nil, fmt.Errorf("%w: policy keys of schema 1 expected", ErrMalformed)
+	if k.Schema != 1 || k.MaxDays < 0 || k.MaxDays > maxDays {
+		return nil, fmt.Errorf("%w: policy keys of schema 1 and 0..%d days expected", ErrMalformed, maxDays)
 	}
 	if err := k.Policy.Check(); err != nil {
 		return nil, fmt.Errorf("%w: policy keys: %w", ErrMalformed, err)
@@ -56,7 +70,7 @@ type sealed struct {
 	Signatures  []public.Signature `json:"signatures"`
 }
 
-// Seal checks a *Policy or *Membership and returns its DSSE envelope with a signature of each signer.
+// Seal checks a *Policy, *Membership or *Grant and returns its DSSE envelope with a signature of each signer.
 func Seal(document any, by ...Signer) ([]byte, error) {
 	e := sealed{}
 	var err error
@@ -65,6 +79,12 @@ func Seal(document any, by ...Signer) ([]byte, error) {
 		e.PayloadType, err = PolicyType, d.Check()
 	case *Membership:
 		e.PayloadType, err = MembershipType, d.Check()
+		if d.Groups == nil { // written as an empty list: devices take no null
+			in := *d
+			in.Groups, document = []string{}, &in
+		}
+	case *Grant:
+		e.PayloadType, err = GrantType, d.Check()
 	default:
 		return nil, fmt.Errorf("%w: a %T cannot be sealed", ErrMalformed, document)
 	}
@@ -88,18 +108,12 @@ func Seal(document any, by ...Signer) ([]byte, error) {
 // Open verifies an envelope against the keys and returns the *Policy or *Membership inside. Expiry, audience and
 // sequence are not looked at: what they are held against is the device's own memory (signing/trust).
 func Open(envelope []byte, keys *Keys) (any, error) {
-	if len(envelope) > MaxEnvelopeSize {
-		return nil, fmt.Errorf("%w: %d bytes, over %d", ErrMalformed, len(envelope), MaxEnvelopeSize)
-	}
-	var e sealed
-	if err := json.Unmarshal(envelope, &e); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
 	if keys == nil {
 		return nil, ErrSignature
 	}
-	if err := keys.Policy.Verify(dsse.PAE(e.PayloadType, e.Payload), e.Signatures); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSignature, err)
+	e, err := unseal(envelope, keys.Policy, nil)
+	if err != nil {
+		return nil, err
 	}
 	switch e.PayloadType {
 	case PolicyType:
@@ -116,6 +130,21 @@ func Open(envelope []byte, keys *Keys) (any, error) {
 		return m, m.Check()
 	}
 	return nil, fmt.Errorf("%w: payload type %q", ErrMalformed, e.PayloadType)
+}
+
+// unseal verifies an envelope against a rule, in which some keys do not count.
+func unseal(envelope []byte, rule public.Rule, but []public.Key) (*sealed, error) {
+	e := new(sealed)
+	if err := document.Decode(envelope, MaxEnvelopeSize, e); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	by := slices.DeleteFunc(slices.Clone(e.Signatures), func(s public.Signature) bool {
+		return slices.ContainsFunc(but, func(k public.Key) bool { return k.ID() == s.KeyID })
+	})
+	if err := rule.Verify(dsse.PAE(e.PayloadType, e.Payload), by); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSignature, err)
+	}
+	return e, nil
 }
 
 // Check refuses a membership that no server should sign.
@@ -138,9 +167,7 @@ func (m *Membership) Check() error {
 }
 
 func decode(b []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	if err := document.DecodeKnown(b, MaxEnvelopeSize, into); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return nil

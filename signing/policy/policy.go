@@ -12,6 +12,7 @@ import (
 const (
 	PolicyType     = "application/vnd.waxwing.policy+json"
 	MembershipType = "application/vnd.waxwing.membership+json"
+	GrantType      = "application/vnd.waxwing.downgrade+json"
 )
 
 // MaxEnvelopeSize bounds one envelope, in bytes.
@@ -69,6 +70,8 @@ type Policy struct {
 	Cohort        Cohort  `json:"cohort"`
 	Window        *Window `json:"window,omitempty"`
 	Health        Health  `json:"health"`
+	// Grant is the envelope of a [Grant], where the release is older than what devices have committed.
+	Grant []byte `json:"grant,omitempty"`
 }
 
 // Release names the manifest of a release. All of it must equal what TUF says.
@@ -147,6 +150,9 @@ func (p *Policy) Check() error {
 		if err := r.check(); err != nil {
 			return bad("%v", err)
 		}
+	}
+	if len(p.Grant) > MaxGrantSize || len(p.Grant) > 0 && p.Action == None {
+		return bad("a grant of %d bytes, over %d, or with nothing to install", len(p.Grant), MaxGrantSize)
 	}
 	if c := p.Cohort; c.Below < 0 || c.Below > Everyone {
 		return bad("below %d is not within 0..%d basis points", c.Below, Everyone)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
+
+	"github.com/waxwing-ota/waxwing/signing/document"
 )
 
 // Names of the top-level roles.
@@ -81,6 +83,13 @@ type Meta struct {
 type Target struct {
 	Length int64  `json:"length"`
 	Hashes Hashes `json:"hashes"`
+	Custom Custom `json:"custom"`
+}
+
+// Custom is what Waxwing says of a target beside what The Update Framework does.
+type Custom struct {
+	// SecurityFloor, at a release's manifest, is the lowest counter of the product that may still be installed anywhere.
+	SecurityFloor uint64 `json:"security_floor"`
 }
 
 // Hashes are digests in hex by the name of the algorithm.
@@ -104,19 +113,25 @@ type signed struct {
 	signatures []signature
 }
 
+// maxDocument bounds a document, in bytes.
+const maxDocument = 5_000_000
+
 // parse reads a document of a type into a role's struct.
-func parse(b []byte, kind string, into any, head *header) (signed, error) {
+func parse[T any](b []byte, kind string, into *T, head *header) (signed, error) {
 	bad := func(format string, a ...any) (signed, error) {
 		return signed{}, fmt.Errorf("%s: %w: %s", kind, ErrUntrusted, fmt.Sprintf(format, a...))
 	}
-	var envelope struct {
-		Signed     json.RawMessage `json:"signed"`
-		Signatures []signature     `json:"signatures"`
-	}
-	if err := json.Unmarshal(b, &envelope); err != nil {
+	envelope := struct {
+		Signed     *T          `json:"signed"`
+		Signatures []signature `json:"signatures"`
+	}{Signed: into}
+	if err := document.Decode(b, maxDocument, &envelope); err != nil {
 		return bad("%v", err)
 	}
-	if err := json.Unmarshal(envelope.Signed, into); err != nil {
+	var raw struct {
+		Signed json.RawMessage `json:"signed"`
+	}
+	if err := json.Unmarshal(b, &raw); err != nil {
 		return bad("%v", err)
 	}
 	switch {
@@ -136,7 +151,7 @@ func parse(b []byte, kind string, into any, head *header) (signed, error) {
 		}
 		seen[s.KeyID] = true
 	}
-	message, err := cjson.EncodeCanonical(envelope.Signed)
+	message, err := cjson.EncodeCanonical(raw.Signed)
 	if err != nil {
 		return bad("%v", err)
 	}

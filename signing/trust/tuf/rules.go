@@ -142,10 +142,14 @@ func (r *Rules) final() error {
 // UpdateTargets believes the top-level targets that the snapshot names.
 func (r *Rules) UpdateTargets(b []byte) error {
 	next, err := r.targets(b, TargetsRole, r.Root.Roles[TargetsRole], r.Root.Keys)
-	if err == nil {
-		r.Targets = next
+	if err != nil {
+		return err
 	}
-	return err
+	if err := next.checkDelegations(); err != nil {
+		return err
+	}
+	r.Targets = next
+	return nil
 }
 
 // UpdateProduct believes a delegated role that the snapshot names.
@@ -187,6 +191,11 @@ func (r *Rules) targets(b []byte, name string, role Role, keys map[string]Key) (
 	if err := role.verify(name, keys, d); err != nil {
 		return nil, err
 	}
+	for target := range next.Targets {
+		if err := CheckTarget(target); err != nil {
+			return nil, fmt.Errorf("role %s: %w", name, err)
+		}
+	}
 	if next.Version != meta.Version {
 		return nil, fmt.Errorf("role %s %d where the snapshot names %d: %w", name, next.Version, meta.Version, ErrRollback)
 	}
@@ -195,7 +204,7 @@ func (r *Rules) targets(b []byte, name string, role Role, keys map[string]Key) (
 
 // Delegated returns the role that a target's path is delegated to; empty: nobody.
 func (r *Rules) Delegated(target string) string {
-	if r.Targets == nil || r.Targets.Delegations == nil {
+	if r.Targets == nil || r.Targets.Delegations == nil || CheckTarget(target) != nil {
 		return ""
 	}
 	for _, d := range r.Targets.Delegations.Roles {
