@@ -32,7 +32,7 @@ func (g *Grant) Check() error {
 	if err := firmware.CheckName(string(g.Audience.Kind), g.Audience.Name); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if err := g.Release.check(); err != nil {
+	if err := g.Release.Check(); err != nil {
 		return fmt.Errorf("%w: a grant for %s: %w", ErrMalformed, g.Audience, err)
 	}
 	return nil

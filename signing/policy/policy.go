@@ -147,7 +147,7 @@ func (p *Policy) Check() error {
 		return bad("install without a release")
 	}
 	if r := p.Release; r != nil {
-		if err := r.check(); err != nil {
+		if err := r.Check(); err != nil {
 			return bad("%v", err)
 		}
 	}
@@ -166,7 +166,8 @@ func (p *Policy) Check() error {
 	return nil
 }
 
-func (r *Release) check() error {
+// Check refuses a release whose names and numbers cannot be meant.
+func (r *Release) Check() error {
 	if err := firmware.CheckName("product", r.Product); err != nil {
 		return err
 	}

@@ -22,8 +22,15 @@
 //
 // # Time
 //
-// Expiry is judged by the later of the device's clock and the newest signed time seen, so a clock that starts in 1970
-// does not bring old documents back. An expired document stops installs, never the device.
+// Expiry is judged by the later of the device's clock and the floor: the newest signed time seen, or the build's. So a clock
+// that starts in 1970 does not bring old documents back. A signed time moves the floor only while the release plane stands,
+// and the device's own clock never does: one that was wrong once would be wrong for ever. An expired document stops
+// installs, never the device. [Trust.Clock] says whether the clock is doubted, and what that means.
+//
+// # Going back
+//
+// A release below the committed counter needs a grant (signing/policy), and never goes below the product's security floor,
+// the highest that a target of its role names. [Trust.Commit] lowers the counter after the release has proven itself.
 package trust
 
 import (
@@ -44,6 +51,8 @@ var (
 	ErrEquivocation = errors.New("same version, other bytes: somebody signs two truths")
 	ErrExpired      = tuf.ErrExpired
 	ErrAudience     = errors.New("meant for somebody else")
+	ErrStale        = errors.New("signed when the keys that are known here may have been replaced: refresh first") // matches ErrUntrusted too
+	ErrLife         = errors.New("lives longer than the offline keys allow")
 )
 
 type notFound struct{}

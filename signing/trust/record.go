@@ -24,7 +24,11 @@ type record struct {
 	Envelopes  map[string][]byte `json:"envelopes,omitempty"`   // audience or "membership" → newest accepted
 	Seen       map[string]mark   `json:"seen,omitempty"`        // the same → how far; outlives the envelope
 	Counters   map[string]uint64 `json:"counters,omitempty"`    // product → committed release counter
-	Floor      time.Time         `json:"floor"`                 // no time before this is believed
+	Floor      time.Time         `json:"floor"`                 // the newest signed time: none before it is believed
+	Alive      time.Time         `json:"alive"`                 // until when root, timestamp, snapshot and targets stand
+
+	Granted map[string]granted   `json:"granted,omitempty"` // product → a downgrade that is under way
+	Spent   map[string]time.Time `json:"spent,omitempty"`   // digest of a grant that was used → its end
 }
 
 // mark is the highest sequence of an audience and the envelope that had it.
@@ -55,6 +59,9 @@ func (r *record) save(to *atomicfile.Pair) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
+	}
+	if len(b) > maxRecord { // it could not be read again
+		return fmt.Errorf("remember trust: %d bytes, over %d: %w", len(b), maxRecord, firmware.ErrTooLarge)
 	}
 	if err := to.Save(b); err != nil {
 		return fmt.Errorf("remember trust: %w", err)

@@ -38,6 +38,8 @@ func (t *Trust) Refresh(ctx context.Context) error {
 	}
 	return t.update(func(r *record) error {
 		r.Timestamp, r.Snapshot, r.Targets, r.PolicyKeys = next.Timestamp, next.Snapshot, next.Targets, next.PolicyKeys
+		r.Alive = next.Alive
+		hearAgain(r)
 		return nil
 	})
 }
@@ -49,7 +51,7 @@ func (t *Trust) refreshRoots(ctx context.Context) error {
 	}
 	for range maxRotations {
 		version := tm.Root.Version + 1
-		b, err := t.o.Fetch.Fetch(ctx, fmt.Sprintf("metadata/%d.root.json", version), maxRoot)
+		b, err := t.fetch(ctx, fmt.Sprintf("metadata/%d.root.json", version), maxRoot)
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}
@@ -80,10 +82,18 @@ func (t *Trust) refreshOnline(ctx context.Context) (*record, error) {
 		return nil, err
 	}
 	if bytes.Equal(next.Timestamp, old.Timestamp) && old.Targets != nil {
-		_, err := t.loaded(old) // nothing newer; what we have must not have expired
-		return nil, err
+		tm, err := t.loaded(old) // nothing newer; what we have must not have expired
+		if err != nil || tm.Alive().Equal(old.Alive) {
+			return nil, err
+		}
+		old.Alive = tm.Alive()
+		return &old, nil
 	}
-	if tm.UpdateSnapshot(old.Snapshot, true) != nil {
+	if err := tm.UpdateSnapshot(old.Snapshot, true); err == nil {
+		if err := tm.Timestamp.Meta["snapshot.json"].Verify(old.Snapshot); err != nil {
+			return nil, fmt.Errorf("snapshot %d: %w: %w", tm.Snapshot.Version, ErrEquivocation, err)
+		}
+	} else {
 		if next.Snapshot, err = t.fetchRole(ctx, "snapshot", tm.Timestamp.Meta["snapshot.json"], maxSnapshot); err != nil {
 			return nil, err
 		}
@@ -92,6 +102,9 @@ func (t *Trust) refreshOnline(ctx context.Context) (*record, error) {
 		}
 	}
 	if tm.UpdateTargets(old.Targets) != nil {
+		if tm.Twin(old.Targets, "targets") {
+			return nil, fmt.Errorf("targets: %w", ErrEquivocation)
+		}
 		if next.Targets, err = t.fetchRole(ctx, "targets", tm.Snapshot.Meta["targets.json"], maxTargets); err != nil {
 			return nil, err
 		}
@@ -99,6 +112,7 @@ func (t *Trust) refreshOnline(ctx context.Context) (*record, error) {
 			return nil, err
 		}
 	}
+	next.Alive = tm.Alive()
 	next.PolicyKeys, err = t.policyKeys(ctx, tm, old.PolicyKeys)
 	return &next, err
 }
@@ -106,7 +120,7 @@ func (t *Trust) refreshOnline(ctx context.Context) (*record, error) {
 // fetchTimestamp puts the remembered and then the published timestamp before the rules and returns the newer one.
 func (t *Trust) fetchTimestamp(ctx context.Context, tm *tuf.Rules, old []byte) ([]byte, error) {
 	_ = tm.UpdateTimestamp(old) // none, an expired one, or one whose key was replaced
-	b, err := t.o.Fetch.Fetch(ctx, "metadata/timestamp.json", maxTimestamp)
+	b, err := t.fetch(ctx, "metadata/timestamp.json", maxTimestamp)
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +163,15 @@ func (t *Trust) loaded(rec record) (*tuf.Rules, error) {
 	return tm, tm.UpdateTargets(rec.Targets)
 }
 
+// fetch reads a file of the repository, and does not rely on the Fetcher for the limit.
+func (t *Trust) fetch(ctx context.Context, path string, limit int64) ([]byte, error) {
+	b, err := t.o.Fetch.Fetch(ctx, path, limit)
+	if err == nil && int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s: %d bytes, over %d: %w", path, len(b), limit, firmware.ErrTooLarge)
+	}
+	return b, err
+}
+
 // fetchRole fetches what a verified document names. Only where that gives a digest may others have it instead.
 func (t *Trust) fetchRole(ctx context.Context, role string, meta tuf.Meta, limit int64) ([]byte, error) {
 	if meta.Length > 0 && meta.Length < limit {
@@ -157,7 +180,7 @@ func (t *Trust) fetchRole(ctx context.Context, role string, meta tuf.Meta, limit
 	path := fmt.Sprintf("metadata/%d.%s.json", meta.Version, role)
 	sum, ok := meta.Hashes.SHA256()
 	if !ok {
-		return t.o.Fetch.Fetch(ctx, path, limit)
+		return t.fetch(ctx, path, limit)
 	}
 	if t.o.Near != nil {
 		if b, err := t.o.Near(ctx, sum, limit); err == nil && firmware.Sum(b) == sum {
@@ -165,7 +188,7 @@ func (t *Trust) fetchRole(ctx context.Context, role string, meta tuf.Meta, limit
 			return b, nil
 		}
 	}
-	b, err := t.o.Fetch.Fetch(ctx, path, limit)
+	b, err := t.fetch(ctx, path, limit)
 	if err == nil && firmware.Sum(b) == sum {
 		t.offer(sum, b)
 	}

@@ -15,11 +15,15 @@ import (
 )
 
 // Manifest returns the manifest that a policy names, when the repository names the same one, it fits this hardware and its
-// counter is not below the committed one. Call Refresh before. Errors match ErrMismatch, ErrHardware, ErrCounter,
-// ErrRollback (the repository is older than the policy), ErrUntrusted, ErrExpired.
+// counter is neither below the product's security floor nor, unless an accepted policy brings a grant, below the committed
+// one. Call Refresh before. Errors match ErrMismatch, ErrHardware, ErrCounter, ErrRollback (the repository is older than the
+// policy), ErrUntrusted, ErrExpired.
 func (t *Trust) Manifest(ctx context.Context, p *policy.Policy) (*firmware.Manifest, error) {
 	t.net.Lock()
 	defer t.net.Unlock()
+	if err := p.Release.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMismatch, err)
+	}
 	tm, err := t.product(ctx, p.Release.Product)
 	if err != nil {
 		return nil, mismatch(err)
@@ -28,7 +32,10 @@ func (t *Trust) Manifest(ctx context.Context, p *policy.Policy) (*firmware.Manif
 		return nil, fmt.Errorf("the repository is at snapshot %d, the policy needs %d: %w", v, p.SnapshotFloor, ErrRollback)
 	}
 	m, err := t.manifest(ctx, tm, *p.Release)
-	return m, mismatch(err)
+	if err != nil {
+		return nil, mismatch(err)
+	}
+	return m, t.mayInstall(tm, *p.Release)
 }
 
 // errUnlisted says that the repository does not have something.
@@ -48,6 +55,9 @@ func (t *Trust) Find(ctx context.Context, product, version string) (policy.Relea
 	t.net.Lock()
 	defer t.net.Unlock()
 	r := policy.Release{Product: product, Version: version, Target: firmware.ManifestTarget(product, version)}
+	if err := errors.Join(firmware.CheckName("product", product), firmware.CheckName("version", version)); err != nil {
+		return r, nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
 	tm, err := t.product(ctx, product)
 	if err != nil {
 		return r, nil, err
@@ -117,14 +127,11 @@ func (t *Trust) manifest(ctx context.Context, tm *tuf.Rules, r policy.Release) (
 	if err != nil {
 		return nil, err
 	}
-	committed := t.Counter(m.Product)
 	switch {
 	case m.Product != r.Product || m.Version != r.Version || (r.Counter != 0 && m.Counter != r.Counter):
 		return nil, fmt.Errorf("manifest %s is of %s %s, counter %d: %w", r.Target, m.Product, m.Version, m.Counter, ErrMismatch)
 	case t.o.Hardware != "" && !m.Fits(t.o.Hardware):
 		return nil, fmt.Errorf("%s %s is for %v, this is %s: %w", m.Product, m.Version, m.Hardware, t.o.Hardware, ErrHardware)
-	case m.Counter < committed:
-		return nil, fmt.Errorf("%s %s has counter %d, committed is %d: %w", m.Product, m.Version, m.Counter, committed, ErrCounter)
 	}
 	return m, nil
 }
@@ -143,6 +150,9 @@ func (t *Trust) product(ctx context.Context, product string) (*tuf.Rules, error)
 	}
 	if tm.UpdateProduct(rec.Roles[product], product) == nil {
 		return tm, nil
+	}
+	if tm.Twin(rec.Roles[product], product) {
+		return nil, fmt.Errorf("role %s: %w", product, ErrEquivocation)
 	}
 	b, err := t.fetchRole(ctx, product, meta, maxTargets)
 	if err != nil {
@@ -193,7 +203,7 @@ func (t *Trust) object(ctx context.Context, name string, sum firmware.Digest, si
 	if b := t.Object(sum); b != nil {
 		return b, nil
 	}
-	b, err := t.o.Fetch.Fetch(ctx, firmware.TargetPath(name, sum), size)
+	b, err := t.fetch(ctx, firmware.TargetPath(name, sum), size)
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package trust
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -32,8 +31,9 @@ type Options struct {
 	Fetch    Fetcher //
 	// Near asks others for the content with a digest that a verified document gives, at most limit bytes, before the repository
 	// is asked. Nothing of it is believed. Nil: nobody is asked.
-	Near func(ctx context.Context, sum firmware.Digest, limit int64) ([]byte, error)
-	Now  func() time.Time // nil: time.Now
+	Near  func(ctx context.Context, sum firmware.Digest, limit int64) ([]byte, error)
+	Now   func() time.Time // nil: time.Now
+	Built time.Time        // when the program or image was made: no time before it is believed; zero: unknown
 }
 
 // Trust is a device's judgement. It is safe for concurrent use; Refresh and the fetching methods wait for each other.
@@ -71,15 +71,6 @@ func Open(o Options) (*Trust, error) {
 	return t, nil
 }
 
-// now is the time that expiry is judged by.
-func (t *Trust) now() time.Time {
-	now := t.o.Now().UTC()
-	if now.Before(t.rec.Floor) {
-		return t.rec.Floor
-	}
-	return now
-}
-
 // update changes the record by a function and stores it. When either fails, memory keeps what the disk has.
 func (t *Trust) update(change func(*record) error) error {
 	t.mu.Lock()
@@ -88,6 +79,7 @@ func (t *Trust) update(change func(*record) error) error {
 	next.Roots = slices.Clone(next.Roots)
 	next.Roles, next.Envelopes = copied(next.Roles), copied(next.Envelopes)
 	next.Seen, next.Counters = copied(next.Seen), copied(next.Counters)
+	next.Granted, next.Spent = copied(next.Granted), copied(next.Spent)
 	if err := change(&next); err != nil {
 		return err
 	}
@@ -104,69 +96,6 @@ func copied[V any](m map[string]V) map[string]V {
 	}
 	return maps.Clone(m)
 }
-
-const membership = "membership" // the key of the membership among envelopes
-
-// maxClockStep bounds how far one signed time may move the floor of the clock.
-const maxClockStep = 400 * 24 * time.Hour
-
-// Accept takes an envelope, verifies it and remembers it before it returns. It reports whether anything changed: the same
-// envelope again does not. Errors match ErrUntrusted, ErrAudience, ErrRollback (an older one), ErrEquivocation,
-// ErrExpired. An ErrUntrusted may mean that this device has not seen the newest policy keys: Refresh and try again.
-func (t *Trust) Accept(envelope []byte) (changed bool, err error) {
-	t.mu.Lock()
-	keys, err := policy.ParseKeys(t.rec.PolicyKeys)
-	now := t.now()
-	t.mu.Unlock()
-	if err != nil {
-		return false, fmt.Errorf("no policy keys yet: %w", ErrUntrusted)
-	}
-	document, err := policy.Open(envelope, keys)
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", ErrUntrusted, err)
-	}
-	var key string
-	var seq uint64
-	var issued, expires time.Time
-	switch d := document.(type) {
-	case *policy.Policy:
-		if d.Audience.Kind == policy.ForDevice && d.Audience.Name != t.o.Device {
-			return false, fmt.Errorf("policy for %s: %w", d.Audience, ErrAudience)
-		}
-		key, seq, issued, expires = d.Audience.String(), d.Seq, d.IssuedAt, d.ExpiresAt
-	case *policy.Membership:
-		if d.Device != t.o.Device {
-			return false, fmt.Errorf("membership of %s: %w", d.Device, ErrAudience)
-		}
-		key, seq, issued, expires = membership, d.Seq, d.IssuedAt, d.ExpiresAt
-	}
-	if !now.Before(expires) {
-		return false, fmt.Errorf("%s %d ended at %s: %w", key, seq, expires.Format(time.RFC3339), ErrExpired)
-	}
-	sum := firmware.Sum(envelope)
-	err = t.update(func(r *record) error {
-		seen := r.Seen[key]
-		switch {
-		case seq < seen.Seq:
-			return fmt.Errorf("%s %d after %d: %w", key, seq, seen.Seq, ErrRollback)
-		case seq == seen.Seq && sum == seen.SHA256:
-			return errUnchanged
-		case seq == seen.Seq:
-			return fmt.Errorf("%s %d: %w", key, seq, ErrEquivocation)
-		}
-		r.Envelopes[key], r.Seen[key] = envelope, mark{Seq: seq, SHA256: sum}
-		if issued.After(r.Floor) && (r.Floor.IsZero() || issued.Sub(r.Floor) < maxClockStep) {
-			r.Floor = issued
-		}
-		return nil
-	})
-	if errors.Is(err, errUnchanged) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-var errUnchanged = errors.New("unchanged")
 
 // Desired returns the policy to follow now, or nil. It opens what was accepted with the keys that are trusted now, so a
 // revoked key's policies vanish with the Refresh that learns of it; expired ones count no more.
@@ -224,14 +153,6 @@ func (t *Trust) Groups() []string {
 		return nil
 	}
 	return m.Groups
-}
-
-// Commit raises the counter of a product, after a release of it has proven itself; it never lowers it.
-func (t *Trust) Commit(product string, counter uint64) error {
-	return t.update(func(r *record) error {
-		r.Counters[product] = max(r.Counters[product], counter)
-		return nil
-	})
 }
 
 // Counter returns the committed counter of a product; 0: none.

@@ -175,8 +175,8 @@ func matches(pattern, name string) bool {
 	return true
 }
 
-// verify checks a document that another one named.
-func (m Meta) verify(b []byte) error {
+// Verify checks a document that another one named.
+func (m Meta) Verify(b []byte) error {
 	if m.Length > 0 && m.Length != int64(len(b)) {
 		return fmt.Errorf("%w: %d bytes where %d were named", ErrUntrusted, len(b), m.Length)
 	}

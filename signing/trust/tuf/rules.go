@@ -1,6 +1,7 @@
 package tuf
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -101,7 +102,7 @@ func (r *Rules) UpdateSnapshot(b []byte, remembered bool) error {
 		return err
 	}
 	if !remembered {
-		if err := r.Timestamp.Meta["snapshot.json"].verify(b); err != nil {
+		if err := r.Timestamp.Meta["snapshot.json"].Verify(b); err != nil {
 			return fmt.Errorf("snapshot: %w", err)
 		}
 	}
@@ -157,19 +158,50 @@ func (r *Rules) UpdateProduct(b []byte, name string) error {
 	if r.Targets == nil {
 		return fmt.Errorf("role %s before targets: %w", name, ErrOrder)
 	}
-	if r.Targets.Delegations == nil {
-		return fmt.Errorf("role %s: %w: nothing is delegated", name, ErrUntrusted)
+	role, keys := r.signers(name)
+	if role == nil {
+		return fmt.Errorf("role %s: %w: it is not delegated", name, ErrUntrusted)
+	}
+	next, err := r.targets(b, name, *role, keys)
+	if err == nil {
+		r.Products[name] = next
+	}
+	return err
+}
+
+// signers returns who signs the top-level targets or a delegated role; nil: there is no such role.
+func (r *Rules) signers(name string) (*Role, map[string]Key) {
+	if name == TargetsRole {
+		role := r.Root.Roles[name]
+		return &role, r.Root.Keys
+	}
+	if r.Targets == nil || r.Targets.Delegations == nil {
+		return nil, nil
 	}
 	for _, d := range r.Targets.Delegations.Roles {
 		if d.Name == name {
-			next, err := r.targets(b, name, d.Role, r.Targets.Delegations.Keys)
-			if err == nil {
-				r.Products[name] = next
-			}
-			return err
+			return &d.Role, r.Targets.Delegations.Keys
 		}
 	}
-	return fmt.Errorf("role %s: %w: it is not delegated", name, ErrUntrusted)
+	return nil, nil
+}
+
+// Twin reports whether a targets document that was believed before has the version that the snapshot names now, and other
+// bytes than it names: its role has signed two truths.
+func (r *Rules) Twin(b []byte, name string) bool {
+	role, keys := r.signers(name)
+	meta, named := r.Snapshot.Meta[name+".json"]
+	var quick struct {
+		Signed struct {
+			Version int64 `json:"version"`
+		} `json:"signed"`
+	}
+	if role == nil || !named || meta.Verify(b) == nil || json.Unmarshal(b, &quick) != nil || quick.Signed.Version != meta.Version {
+		return false
+	}
+	was := new(Targets)
+	d, err := parse(b, TargetsRole, was, &was.header)
+	return err == nil && role.verify(name, keys, d) == nil
 }
 
 func (r *Rules) targets(b []byte, name string, role Role, keys map[string]Key) (*Targets, error) {
@@ -180,7 +212,7 @@ func (r *Rules) targets(b []byte, name string, role Role, keys map[string]Key) (
 	if !ok {
 		return nil, fmt.Errorf("role %s: %w: the snapshot does not name it", name, ErrUntrusted)
 	}
-	if err := meta.verify(b); err != nil {
+	if err := meta.Verify(b); err != nil {
 		return nil, fmt.Errorf("role %s: %w", name, err)
 	}
 	next := new(Targets)
@@ -215,6 +247,17 @@ func (r *Rules) Delegated(target string) string {
 		}
 	}
 	return ""
+}
+
+// Alive returns until when what is believed stands: the first end among root, timestamp, snapshot and top-level targets.
+func (r *Rules) Alive() time.Time {
+	end := r.Root.Expires
+	for _, h := range []header{r.Timestamp.header, r.Snapshot.header, r.Targets.header} {
+		if h.Expires.Before(end) {
+			end = h.Expires
+		}
+	}
+	return end
 }
 
 func (r *Rules) alive(h header) error {
