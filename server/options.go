@@ -30,6 +30,8 @@ type Options struct {
 	OperatorCert, OperatorKey string // PEM files; with them the operator plane speaks TLS
 	InsecureOperator          bool   // listen without TLS beyond loopback, behind a proxy that adds it
 
+	OIDCCA string // PEM file with CAs of CI platforms' issuers, beside the system's; for a GitLab of one's own
+
 	Etcd       []string // endpoints of a cluster; none: embedded
 	MQTTBroker string   // tls://host:port of an external broker; empty: embedded
 	MQTTCA     string   // PEM file with the CA of that broker; empty: the fleet's

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/waxwing-ota/waxwing/server/api"
 	"github.com/waxwing-ota/waxwing/server/audit"
 	"github.com/waxwing-ota/waxwing/server/auth"
+	"github.com/waxwing-ota/waxwing/server/auth/oidc"
 	"github.com/waxwing-ota/waxwing/server/blob"
 	"github.com/waxwing-ota/waxwing/server/blob/dir"
 	"github.com/waxwing-ota/waxwing/server/conductor"
@@ -134,7 +136,13 @@ func (s *Server) wire(ctx context.Context, p *parts) (err error) {
 		Store: p.store, Fleet: p.fleet, Releases: p.releases, Signer: p.keys.policy, Floor: p.repo.SnapshotVersion,
 		Now: s.o.Now, Log: s.o.Log,
 	})
-	p.auth = auth.New(auth.Options{Store: p.store, Now: s.o.Now})
+	roots, err := identityRoots(s.o.OIDCCA)
+	if err != nil {
+		return err
+	}
+	p.auth = auth.New(auth.Options{
+		Store: p.store, Identities: oidc.New(oidc.Options{Roots: roots, Now: s.o.Now}), Log: s.o.Log, Now: s.o.Now,
+	})
 	tokenFile := filepath.Join(s.o.Data, "admin.token")
 	made, err := p.auth.Bootstrap(ctx, tokenFile)
 	if err != nil {
@@ -152,6 +160,25 @@ func (s *Server) wire(ctx context.Context, p *parts) (err error) {
 	}
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), p.api)
 	return s.wireDevices(p)
+}
+
+// identityRoots returns who vouches for the issuers of CI jobs' identities: the system's authorities and those in a file.
+func identityRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--oidc-ca: %w", err)
+	}
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("--oidc-ca %s: there is no certificate in it; give a PEM file", file)
+	}
+	return pool, nil
 }
 
 // enrolCommand returns what to run on a device that shall enrol.

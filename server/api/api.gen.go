@@ -125,6 +125,27 @@ func (e NewTokenKind) Valid() bool {
 	}
 }
 
+// Defines values for NewTrustPlatform.
+const (
+	NewTrustPlatformGithub NewTrustPlatform = "github"
+	NewTrustPlatformGitlab NewTrustPlatform = "gitlab"
+	NewTrustPlatformOther  NewTrustPlatform = "other"
+)
+
+// Valid indicates whether the value is a known member of the NewTrustPlatform enum.
+func (e NewTrustPlatform) Valid() bool {
+	switch e {
+	case NewTrustPlatformGithub:
+		return true
+	case NewTrustPlatformGitlab:
+		return true
+	case NewTrustPlatformOther:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PatchesState.
 const (
 	PatchesStateBuilding PatchesState = "building"
@@ -285,9 +306,13 @@ func (e RolloutWaitingFor) Valid() bool {
 const (
 	ScopeAdmin   Scope = "admin"
 	ScopeDevice  Scope = "device"
+	ScopePublish Scope = "publish"
 	ScopeRead    Scope = "read"
 	ScopeRelease Scope = "release"
 	ScopeRollout Scope = "rollout"
+	ScopeSign    Scope = "sign"
+	ScopeStart   Scope = "start"
+	ScopeUpload  Scope = "upload"
 )
 
 // Valid indicates whether the value is a known member of the Scope enum.
@@ -297,11 +322,19 @@ func (e Scope) Valid() bool {
 		return true
 	case ScopeDevice:
 		return true
+	case ScopePublish:
+		return true
 	case ScopeRead:
 		return true
 	case ScopeRelease:
 		return true
 	case ScopeRollout:
+		return true
+	case ScopeSign:
+		return true
+	case ScopeStart:
+		return true
+	case ScopeUpload:
 		return true
 	default:
 		return false
@@ -446,6 +479,60 @@ func (e TokenKind) Valid() bool {
 	}
 }
 
+// Defines values for TokenExchangeGrantType.
+const (
+	TokenExchangeGrant TokenExchangeGrantType = "urn:ietf:params:oauth:grant-type:token-exchange"
+)
+
+// Valid indicates whether the value is a known member of the TokenExchangeGrantType enum.
+func (e TokenExchangeGrantType) Valid() bool {
+	switch e {
+	case TokenExchangeGrant:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TokenExchangeSubjectTokenType.
+const (
+	SubjectTokenID  TokenExchangeSubjectTokenType = "urn:ietf:params:oauth:token-type:id_token"
+	SubjectTokenJWT TokenExchangeSubjectTokenType = "urn:ietf:params:oauth:token-type:jwt"
+)
+
+// Valid indicates whether the value is a known member of the TokenExchangeSubjectTokenType enum.
+func (e TokenExchangeSubjectTokenType) Valid() bool {
+	switch e {
+	case SubjectTokenID:
+		return true
+	case SubjectTokenJWT:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TrustPlatform.
+const (
+	TrustPlatformGithub TrustPlatform = "github"
+	TrustPlatformGitlab TrustPlatform = "gitlab"
+	TrustPlatformOther  TrustPlatform = "other"
+)
+
+// Valid indicates whether the value is a known member of the TrustPlatform enum.
+func (e TrustPlatform) Valid() bool {
+	switch e {
+	case TrustPlatformGithub:
+		return true
+	case TrustPlatformGitlab:
+		return true
+	case TrustPlatformOther:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ActOnRolloutParamsAction.
 const (
 	ActOnRolloutParamsActionAbort   ActOnRolloutParamsAction = "abort"
@@ -518,6 +605,9 @@ type AuditList struct {
 	NextPageToken *string      `json:"next_page_token,omitempty"`
 }
 
+// BoundTo The only products that the token works on; absent when it is bound to none.
+type BoundTo = []string
+
 // Bytes Where the last updates came from, summed over devices.
 type Bytes struct {
 	Done   *int64 `json:"done,omitempty"`
@@ -532,6 +622,9 @@ type Bytes struct {
 type ChunkIDs struct {
 	Ids []SHA256 `json:"ids"`
 }
+
+// Claims For each claim of the identity token the values that are taken; all claims must fit. "*" stands for text without "/" in the name of a branch or tag, after refs/heads/ or refs/tags/, in ref, ref_path, workflow_ref and ci_config_ref_uri.
+type Claims map[string][]string
 
 // Component defines model for Component.
 type Component struct {
@@ -650,6 +743,27 @@ type DeviceList struct {
 	Total int `json:"total"`
 }
 
+// ExchangedToken defines model for ExchangedToken.
+type ExchangedToken struct {
+	AccessToken string `json:"access_token"`
+
+	// ExpiresIn seconds
+	ExpiresIn int `json:"expires_in"`
+
+	// IssuedTokenType urn:ietf:params:oauth:token-type:access_token
+	IssuedTokenType string `json:"issued_token_type"`
+
+	// Name How the audit trail calls the job.
+	Name    string `json:"name"`
+	Product string `json:"product"`
+
+	// Scope With spaces between.
+	Scope string `json:"scope"`
+
+	// TokenType Bearer
+	TokenType string `json:"token_type"`
+}
+
 // Exclusion defines model for Exclusion.
 type Exclusion struct {
 	Devices int    `json:"devices"`
@@ -690,6 +804,24 @@ type Group struct {
 type Health struct {
 	DeadlineSeconds *int      `json:"deadline_seconds,omitempty"`
 	Probes          *[]string `json:"probes,omitempty"`
+}
+
+// Job A CI job, as its platform vouches for it.
+type Job struct {
+	// Actor Who began it.
+	Actor      *string `json:"actor,omitempty"`
+	Commit     *string `json:"commit,omitempty"`
+	Issuer     string  `json:"issuer"`
+	Platform   string  `json:"platform"`
+	Ref        *string `json:"ref,omitempty"`
+	Repository *string `json:"repository,omitempty"`
+
+	// Run Its URL, or its id.
+	Run     *string `json:"run,omitempty"`
+	Subject string  `json:"subject"`
+
+	// Workflow File and ref.
+	Workflow *string `json:"workflow,omitempty"`
 }
 
 // KeptRelease defines model for KeptRelease.
@@ -766,6 +898,9 @@ type NewToken struct {
 	Labels *map[string]string `json:"labels,omitempty"`
 	Note   *string            `json:"note,omitempty"`
 
+	// Products The only products that the token works on; absent when it is bound to none.
+	Products *BoundTo `json:"products,omitempty"`
+
 	// Scopes operator
 	Scopes *[]Scope `json:"scopes,omitempty"`
 
@@ -778,6 +913,29 @@ type NewToken struct {
 
 // NewTokenKind defines model for NewToken.Kind.
 type NewTokenKind string
+
+// NewTrust defines model for NewTrust.
+type NewTrust struct {
+	// Audience That the jobs ask their identity token for: the URL of this server as they know it.
+	Audience string `json:"audience"`
+
+	// Claims For each claim of the identity token the values that are taken; all claims must fit. "*" stands for text without "/" in the name of a branch or tag, after refs/heads/ or refs/tags/, in ref, ref_path, workflow_ref and ci_config_ref_uri.
+	Claims Claims `json:"claims"`
+
+	// Issuer Default: that of github.com or gitlab.com.
+	Issuer   *string          `json:"issuer,omitempty"`
+	Platform NewTrustPlatform `json:"platform"`
+	Product  string           `json:"product"`
+
+	// Scopes Of upload, sign, publish and start.
+	Scopes []Scope `json:"scopes"`
+
+	// TtlSeconds Of the tokens; default: half an hour.
+	TtlSeconds *int `json:"ttl_seconds,omitempty"`
+}
+
+// NewTrustPlatform defines model for NewTrust.Platform.
+type NewTrustPlatform string
 
 // Offence defines model for Offence.
 type Offence struct {
@@ -1034,7 +1192,10 @@ type Scope string
 type Session struct {
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	Name      string     `json:"name"`
-	Scopes    []Scope    `json:"scopes"`
+
+	// Products The only products that the token works on; absent when it is bound to none.
+	Products *BoundTo `json:"products,omitempty"`
+	Scopes   []Scope  `json:"scopes"`
 }
 
 // SignedRelease defines model for SignedRelease.
@@ -1275,15 +1436,21 @@ type Status string
 
 // Token defines model for Token.
 type Token struct {
-	Approve   *bool              `json:"approve,omitempty"`
-	CreatedAt time.Time          `json:"created_at"`
-	CreatedBy string             `json:"created_by"`
-	ExpiresAt time.Time          `json:"expires_at"`
-	Id        string             `json:"id"`
-	Kind      TokenKind          `json:"kind"`
-	Labels    *map[string]string `json:"labels,omitempty"`
-	Note      *string            `json:"note,omitempty"`
-	Scopes    *[]Scope           `json:"scopes,omitempty"`
+	Approve   *bool     `json:"approve,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	CreatedBy string    `json:"created_by"`
+	ExpiresAt time.Time `json:"expires_at"`
+	Id        string    `json:"id"`
+
+	// Job A CI job, as its platform vouches for it.
+	Job    *Job               `json:"job,omitempty"`
+	Kind   TokenKind          `json:"kind"`
+	Labels *map[string]string `json:"labels,omitempty"`
+	Note   *string            `json:"note,omitempty"`
+
+	// Products The only products that the token works on; absent when it is bound to none.
+	Products *BoundTo `json:"products,omitempty"`
+	Scopes   *[]Scope `json:"scopes,omitempty"`
 
 	// UsesLeft Absent without a limit.
 	UsesLeft *int `json:"uses_left,omitempty"`
@@ -1291,6 +1458,46 @@ type Token struct {
 
 // TokenKind defines model for Token.Kind.
 type TokenKind string
+
+// TokenExchange defines model for TokenExchange.
+type TokenExchange struct {
+	GrantType TokenExchangeGrantType `json:"grant_type"`
+
+	// Product Needed when the pipeline is trusted with several.
+	Product *string `json:"product,omitempty"`
+
+	// Scope Scopes, with spaces between; absent: all that the job may have.
+	Scope *string `json:"scope,omitempty"`
+
+	// SubjectToken The identity token that the platform gives to the job.
+	SubjectToken     string                        `json:"subject_token"`
+	SubjectTokenType TokenExchangeSubjectTokenType `json:"subject_token_type"`
+}
+
+// TokenExchangeGrantType defines model for TokenExchange.GrantType.
+type TokenExchangeGrantType string
+
+// TokenExchangeSubjectTokenType defines model for TokenExchange.SubjectTokenType.
+type TokenExchangeSubjectTokenType string
+
+// Trust defines model for Trust.
+type Trust struct {
+	Audience string `json:"audience"`
+
+	// Claims For each claim of the identity token the values that are taken; all claims must fit. "*" stands for text without "/" in the name of a branch or tag, after refs/heads/ or refs/tags/, in ref, ref_path, workflow_ref and ci_config_ref_uri.
+	Claims     Claims        `json:"claims"`
+	CreatedAt  time.Time     `json:"created_at"`
+	CreatedBy  string        `json:"created_by"`
+	Id         string        `json:"id"`
+	Issuer     string        `json:"issuer"`
+	Platform   TrustPlatform `json:"platform"`
+	Product    string        `json:"product"`
+	Scopes     []Scope       `json:"scopes"`
+	TtlSeconds int           `json:"ttl_seconds"`
+}
+
+// TrustPlatform defines model for Trust.Platform.
+type TrustPlatform string
 
 // Update defines model for Update.
 type Update struct {
@@ -1497,8 +1704,14 @@ type ActOnRolloutJSONRequestBody ActOnRolloutJSONBody
 // SignInJSONRequestBody defines body for SignIn for application/json ContentType.
 type SignInJSONRequestBody SignInJSONBody
 
+// ExchangeTokenFormdataRequestBody defines body for ExchangeToken for application/x-www-form-urlencoded ContentType.
+type ExchangeTokenFormdataRequestBody = TokenExchange
+
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = NewToken
+
+// CreateTrustJSONRequestBody defines body for CreateTrust for application/json ContentType.
+type CreateTrustJSONRequestBody = NewTrust
 
 // CreateUploadJSONRequestBody defines body for CreateUpload for application/json ContentType.
 type CreateUploadJSONRequestBody CreateUploadJSONBody
@@ -1598,6 +1811,9 @@ type ServerInterface interface {
 	// GetSite One site with its devices, and where the bytes of their updates came from.
 	// (GET /sites/{id})
 	GetSite(ctx echo.Context, id ID, params GetSiteParams) error
+	// ExchangeToken Trade the identity token of a CI job for a short-lived token (OAuth 2.0 Token Exchange, RFC 8693).
+	// (POST /token/exchange)
+	ExchangeToken(ctx echo.Context) error
 	// ListTokens Enrolment and operator tokens, without their secrets.
 	// (GET /tokens)
 	ListTokens(ctx echo.Context) error
@@ -1607,6 +1823,15 @@ type ServerInterface interface {
 	// RevokeToken Make a token worthless.
 	// (DELETE /tokens/{id})
 	RevokeToken(ctx echo.Context, id ID) error
+	// ListTrusts Which pipelines may get a token, and for what.
+	// (GET /trusts)
+	ListTrusts(ctx echo.Context) error
+	// CreateTrust Trust a pipeline with steps of one product.
+	// (POST /trusts)
+	CreateTrust(ctx echo.Context) error
+	// RemoveTrust Trust it no longer. The tokens that came of it end at once.
+	// (DELETE /trusts/{id})
+	RemoveTrust(ctx echo.Context, id ID) error
 	// CreateUpload Begin to upload an image; send its bytes with PATCH.
 	// (POST /uploads)
 	CreateUpload(ctx echo.Context) error
@@ -2247,6 +2472,15 @@ func (w *ServerInterfaceWrapper) GetSite(ctx echo.Context) error {
 	return err
 }
 
+// ExchangeToken converts echo context to params.
+func (w *ServerInterfaceWrapper) ExchangeToken(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ExchangeToken(ctx)
+	return err
+}
+
 // ListTokens converts echo context to params.
 func (w *ServerInterfaceWrapper) ListTokens(ctx echo.Context) error {
 	var err error
@@ -2278,6 +2512,40 @@ func (w *ServerInterfaceWrapper) RevokeToken(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RevokeToken(ctx, id)
+	return err
+}
+
+// ListTrusts converts echo context to params.
+func (w *ServerInterfaceWrapper) ListTrusts(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListTrusts(ctx)
+	return err
+}
+
+// CreateTrust converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateTrust(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateTrust(ctx)
+	return err
+}
+
+// RemoveTrust converts echo context to params.
+func (w *ServerInterfaceWrapper) RemoveTrust(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RemoveTrust(ctx, id)
 	return err
 }
 
@@ -2403,6 +2671,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/tokens", wrapper.ListTokens, options.OperationMiddlewares["listTokens"]...)
 	router.POST(options.BaseURL+"/tokens", wrapper.CreateToken, options.OperationMiddlewares["createToken"]...)
 	router.DELETE(options.BaseURL+"/tokens/:id", wrapper.RevokeToken, options.OperationMiddlewares["revokeToken"]...)
+	router.POST(options.BaseURL+"/token/exchange", wrapper.ExchangeToken, options.OperationMiddlewares["exchangeToken"]...)
+	router.GET(options.BaseURL+"/trusts", wrapper.ListTrusts, options.OperationMiddlewares["listTrusts"]...)
+	router.POST(options.BaseURL+"/trusts", wrapper.CreateTrust, options.OperationMiddlewares["createTrust"]...)
+	router.DELETE(options.BaseURL+"/trusts/:id", wrapper.RemoveTrust, options.OperationMiddlewares["removeTrust"]...)
 	router.GET(options.BaseURL+"/devices", wrapper.ListDevices, options.OperationMiddlewares["listDevices"]...)
 	router.GET(options.BaseURL+"/devices/:id", wrapper.GetDevice, options.OperationMiddlewares["getDevice"]...)
 	router.PATCH(options.BaseURL+"/devices/:id", wrapper.LabelDevice, options.OperationMiddlewares["labelDevice"]...)
@@ -3680,6 +3952,45 @@ func (response GetSitedefaultApplicationProblemPlusJSONResponse) VisitGetSiteRes
 	return err
 }
 
+type ExchangeTokenRequestObject struct {
+	Body *ExchangeTokenFormdataRequestBody
+}
+
+type ExchangeTokenResponseObject interface {
+	VisitExchangeTokenResponse(w http.ResponseWriter) error
+}
+
+type ExchangeToken200JSONResponse ExchangedToken
+
+func (response ExchangeToken200JSONResponse) VisitExchangeTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExchangeTokendefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExchangeTokendefaultApplicationProblemPlusJSONResponse) VisitExchangeTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListTokensRequestObject struct {
 }
 
@@ -3781,6 +4092,118 @@ type RevokeTokendefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response RevokeTokendefaultApplicationProblemPlusJSONResponse) VisitRevokeTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTrustsRequestObject struct {
+}
+
+type ListTrustsResponseObject interface {
+	VisitListTrustsResponse(w http.ResponseWriter) error
+}
+
+type ListTrusts200JSONResponse struct {
+	Items []Trust `json:"items"`
+}
+
+func (response ListTrusts200JSONResponse) VisitListTrustsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListTrustsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListTrustsdefaultApplicationProblemPlusJSONResponse) VisitListTrustsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTrustRequestObject struct {
+	Body *CreateTrustJSONRequestBody
+}
+
+type CreateTrustResponseObject interface {
+	VisitCreateTrustResponse(w http.ResponseWriter) error
+}
+
+type CreateTrust201JSONResponse Trust
+
+func (response CreateTrust201JSONResponse) VisitCreateTrustResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTrustdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateTrustdefaultApplicationProblemPlusJSONResponse) VisitCreateTrustResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveTrustRequestObject struct {
+	Id ID `json:"id"`
+}
+
+type RemoveTrustResponseObject interface {
+	VisitRemoveTrustResponse(w http.ResponseWriter) error
+}
+
+type RemoveTrust204Response struct {
+}
+
+func (response RemoveTrust204Response) VisitRemoveTrustResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveTrustdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RemoveTrustdefaultApplicationProblemPlusJSONResponse) VisitRemoveTrustResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4039,6 +4462,9 @@ type StrictServerInterface interface {
 	// GetSite One site with its devices, and where the bytes of their updates came from.
 	// (GET /sites/{id})
 	GetSite(ctx context.Context, request GetSiteRequestObject) (GetSiteResponseObject, error)
+	// ExchangeToken Trade the identity token of a CI job for a short-lived token (OAuth 2.0 Token Exchange, RFC 8693).
+	// (POST /token/exchange)
+	ExchangeToken(ctx context.Context, request ExchangeTokenRequestObject) (ExchangeTokenResponseObject, error)
 	// ListTokens Enrolment and operator tokens, without their secrets.
 	// (GET /tokens)
 	ListTokens(ctx context.Context, request ListTokensRequestObject) (ListTokensResponseObject, error)
@@ -4048,6 +4474,15 @@ type StrictServerInterface interface {
 	// RevokeToken Make a token worthless.
 	// (DELETE /tokens/{id})
 	RevokeToken(ctx context.Context, request RevokeTokenRequestObject) (RevokeTokenResponseObject, error)
+	// ListTrusts Which pipelines may get a token, and for what.
+	// (GET /trusts)
+	ListTrusts(ctx context.Context, request ListTrustsRequestObject) (ListTrustsResponseObject, error)
+	// CreateTrust Trust a pipeline with steps of one product.
+	// (POST /trusts)
+	CreateTrust(ctx context.Context, request CreateTrustRequestObject) (CreateTrustResponseObject, error)
+	// RemoveTrust Trust it no longer. The tokens that came of it end at once.
+	// (DELETE /trusts/{id})
+	RemoveTrust(ctx context.Context, request RemoveTrustRequestObject) (RemoveTrustResponseObject, error)
 	// CreateUpload Begin to upload an image; send its bytes with PATCH.
 	// (POST /uploads)
 	CreateUpload(ctx context.Context, request CreateUploadRequestObject) (CreateUploadResponseObject, error)
@@ -5028,6 +5463,39 @@ func (sh *strictHandler) GetSite(ctx echo.Context, id ID, params GetSiteParams) 
 	return nil
 }
 
+// ExchangeToken operation middleware
+func (sh *strictHandler) ExchangeToken(ctx echo.Context) error {
+	var request ExchangeTokenRequestObject
+
+	if form, err := ctx.FormParams(); err == nil {
+		var body ExchangeTokenFormdataRequestBody
+		if err := runtime.BindForm(&body, form, nil, nil); err != nil {
+			return err
+		}
+		request.Body = &body
+	} else {
+		return err
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExchangeToken(ctx.Request().Context(), request.(ExchangeTokenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExchangeToken")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ExchangeTokenResponseObject); ok {
+		return validResponse.VisitExchangeTokenResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListTokens operation middleware
 func (sh *strictHandler) ListTokens(ctx echo.Context) error {
 	var request ListTokensRequestObject
@@ -5116,6 +5584,100 @@ func (sh *strictHandler) RevokeToken(ctx echo.Context, id ID) error {
 		return err
 	} else if validResponse, ok := response.(RevokeTokenResponseObject); ok {
 		return validResponse.VisitRevokeTokenResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListTrusts operation middleware
+func (sh *strictHandler) ListTrusts(ctx echo.Context) error {
+	var request ListTrustsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTrusts(ctx.Request().Context(), request.(ListTrustsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTrusts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListTrustsResponseObject); ok {
+		return validResponse.VisitListTrustsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateTrust operation middleware
+func (sh *strictHandler) CreateTrust(ctx echo.Context) error {
+	var request CreateTrustRequestObject
+
+	var body CreateTrustJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateTrust(ctx.Request().Context(), request.(CreateTrustRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateTrust")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateTrustResponseObject); ok {
+		return validResponse.VisitCreateTrustResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RemoveTrust operation middleware
+func (sh *strictHandler) RemoveTrust(ctx echo.Context, id ID) error {
+	var request RemoveTrustRequestObject
+
+	request.Id = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveTrust(ctx.Request().Context(), request.(RemoveTrustRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveTrust")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RemoveTrustResponseObject); ok {
+		return validResponse.VisitRemoveTrustResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -5251,169 +5813,194 @@ func (sh *strictHandler) AppendUpload(ctx echo.Context, id ID, params AppendUplo
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H39chs3lu+roHh3Ks69rQ/bse+E+mPKsZxENUnsspRNbUW+ItgNklh1AxwALZrjUtU+zT7YPsktnAOg",
-	"0SSa3bQoZ/bjn0Rmd+Pz4Hz+zsGnUS6rpRRMGD0afxotqaIVM0zBv875nGlj/+JiNB4tqVmMspGgFRuN",
-	"R3pBn714OcpGiv2t5ooVo7FRNctGOl+witqv/kmx2Wg8+l8nTScn+FSfXP74yn5+f5+NLs47uuDFzuYr",
-	"+vEnJuZmMRq//CYbmfUSxmUUF3No+B2ds0v+dxaa/1vN1Lppf0nn7EbbF+JmCzajdWlG4xenme2DV3U1",
-	"Gj87tf/iAv/1NHTHhWFzpkJ/V/KWiZ0dGnijYyLPXrxMzkTJos7NL9BMcq2W+MbDFuyfmdJcih3d3OEb",
-	"D+nm3n6rl1JoBlT2TslpySr7Zy6FYQIoji6XJc+p4VKcLPGN//OvWsLSDqMw3y70WDCdK760zY3GowtD",
-	"Cl4QIQ1Z0OWSiWOYvvvSNvxqKpVBaog/vFowomRZytoQbeRSE240K2dktWCCTKVZkJJX3GhCFSOK0XzB",
-	"iuNRZrdnyZThOOUZ5WWt2M2SqdzNN1Dd09PN0b6dEbNgpGB3PGeacEHkkgmiDZ0zbRsPRPq0RaSn20Sa",
-	"+a51u89e0nY/yem/stzYdl7lea0pjnBzlX5bUBOGq+maGPuDFIwIxueLqawVrL+RdmKVnZGdYEm1IQVd",
-	"H5MLQ7gmQpKlknJ2Rqa1IdS1iI2V3K6EJrS0za64WRButhd6ut4e3bkbGLRjR6el/ZAbVsE3G/Qa5k6V",
-	"omv771zWIkEbl3VVsYLIO6ZgWrbR7fW/5aLY/vYVbOvb2YyJnEUfNoOwiwOkI1VFzWg8KqhhR4ZXLPW2",
-	"W2eV6MkvIy8yImGkhBaFYtqtCCWzUsrCroy2O5TLipGZklViWPcxG/i96dVNM7Pr79fLTeFDipbsJm4P",
-	"9bu18dsU0/9K1mVBFvSOkRkz9oCRBS2IPWvhByCLMVnhhDzhSHkLM4HmNFN3TGWEigLfC7Spydw2TjWp",
-	"6nxh/8+BHi2PsevECk+xFaOCSDyeipWMapYRzQVQKVuTOb9j9uNlSblAMhaSVFIBFWMbS2qHrHFglnNM",
-	"oRW3NauFLKO2gdD/TP7Kv7PdVszQghp6TH5bMMXC13h4DLkVciUIFWtSSjFHsiS6omXJtAkda2OXgIuM",
-	"aGkHy5TS7miSUq6I5gWQZKA8LszLb5LE/WpJU1zzrbDLbVm7P75AXKvF2vZXSIbDNfTWLocydnntXDQ3",
-	"LNogI0khzwid2raQ47rPkyfmVV1w80YYBTygzRdonuZc1yO31Me5YtSw61GqZZobPFrbT/Y4owUzlJfJ",
-	"ZniR/FnXeGTSDJcbsqKaFJYhGjkm1yNWzNnRfHXy9Pjp8en1qP8Ag8JF7VnFKWZ+oZq+k+fXrvRPHBlU",
-	"e6EDVw1/7BLZ0ZYl+K5gH81NpEJtL9HmdKDP1IiBtaTWkcHRdLKoXtoN1CSnjgVmREdM3jGkbalTOHY2",
-	"4MRIxedcDHx5yZxiPuBdxWrNioEvAy8c+rKRhpaD3t3YDjckP48w+dQGvV7U4vbiXCcoqhhOT97IABXp",
-	"Ar94enp6erpJXFvnIE02r30X28NaUFGUDLgCE1aP+n2kSxmfl+h4i4J9vHEG1OApuK+cPTNgo4RT47f5",
-	"yJ49D+5zUx+gwPn80riGssZ0jKa0sSrp1a+dmZpW6KZrK8tMrc9Q0MHfTFv1htRLEGmWdFPndSVKSQu7",
-	"PM16RSvJPuZlXbAi/dSq1F3PuNCGlmVny0smurtdKnnX+VCxqZSm87Gu85yxzjGHQ7z9aEV5V7Mb+4uN",
-	"NJNovs1aa9pahnjkzRTjAYcVjRY+SQ8gootgcbc3NZdVRVO6trXh3ENLE6oWxEqWpA6hWa5YQuD+CB8v",
-	"eFCUnIrptLYlU1qKxo4x5JYt0z0EUbbrKOIUt5ffORJwkKklOmc5107T2dCA9tBU0IraHjr7aPqFMKgT",
-	"YAfA++lRLmWXVhO091vGlprMpAqq4ZYqaO1BQaQquKBqbQ3OY2LtnaW0KiVQIOzGgot5ylZM6gRXMIqy",
-	"tB3gGKyeqgdqxE6d7GxXORU/A7oRbGU18xlX2pyRpy8JNaSS2rTs012E8le2NO+xy5QGpZc0Zx1D4YZU",
-	"1lSnt0O1faNkPS1Zysbs0Papt2Twd26IXoA1ZxfWHxVjlbB+XTWsbOZ2zk8vTWGWhhKnAC3ftC5fVFz7",
-	"w+NlOs1ztjROi/FcTzHbT4tLRc3Mnb6w/cRbSztVYngJzAV3SHa9jSfJSiyhZFmy4mafcz5Xsl62tate",
-	"Z8iCqmJFFdvHjuFalpZz31iduluey1k46oFeciAXSybgXCO2nXLtbESpGQFasG8uaLFp7O/n5inplJWe",
-	"SrgdGy3ftainq4mG7qwZcaMZS5iaryLeZedj3yJrZlqHb+d2oadxu+Wf0APpli+XYsbntQJfHa7jQpYF",
-	"0bJiwAnJlOa3RMhVm58Kyz6H8h3oMrmIXNz2fyxuY6eVTuslEr1jutv8RZfVhi/HORq52XQzplhuewFQ",
-	"UJCrBVsDp6bB56mB4ryDcpxyTuZU4AeMLKSwfdj/Dl5R5wtMrakUJRfxgZtKWTIqQGVcWNbf5xlfOPmg",
-	"aiGcqrfr/ffuNTAFTILhXxTeCwaHFU9ivbSbj0yeKqa3Vhf9U0mtCC3vvnH9im9ZnXWx3sPt1HIoWrFT",
-	"SHsOpMJn4EixR2cm1UCfSeCCgW0EbhoLkrB3bQbdbITfQJxRtyRLO1uovpGz7XVQ7I677gdI9f08Nk6w",
-	"fpa3JrJCdnjoK2ryBezXjJeGqeN+uxNHngX7BNcltZpvrH2RVpCdd6fL+KIuFtWnpMB7WWgtNYjvMSSz",
-	"5xDYR1otU9rXbz7YIttxI015kTxsh50MZ2XxRil0kG7Op9PjObOf9Q8BXwu+09QAfqCma1GqWjvhN2Uz",
-	"6Tx9lk4xlgZhtYQ7jy6tleoJ1YXMZrTULEtwYC3p7Y1muRRFO8jWG5oDC1jrZFTw29POMN/AgN0Plh3t",
-	"SWOdHqSl4lJxs+7wPbCSdbjI0x6i8EHU8m4y+5HR0ixS06GF5bDJHXh+Gq/in19+07eOQAlTtpdKnFr7",
-	"2CzbGrKP3Kea9uH23oVswv/+k9SqoZq241x22XFJvpGSNaiKaYyCsyIj2oXQnDbwJF/U4hbVp1bkq9HS",
-	"v7aCuKSCPHEemkaZ+zqtLAiTGv1364j9faVJXsr8drh2nVQpXllOMS0ZyWUxwEaVMyfJ/SB3cq6fnK68",
-	"YZxLUOObRdihR3krdQUDyEYrPuOjbJSzsqxLao/XlBrD1HrbUs1GH4/s50d3VNlTqW07v7l2fsN2Xjft",
-	"fOfbuc9GvzBW6H+RdcpXn6RqHwMPRrVnsFaRKlvW9RFuH7gClzw18MGOKBeSBn2t0xX1C1t1HtQ2VGqQ",
-	"etQEDHpM5/ae/yINhno1nwsEkITudqNrtnuJ2Evfp9hbb1wA3oq8TPWylLTosgooxM1LZsAikLQ4swr2",
-	"lOWyAhUPnLHYB1FSmlk6mhtxwl4Y0/6M0W47wnoSWrWHAu1008BL3ofSkjojWpapGS2CCNvVsBN07Y3c",
-	"3jnAAqU0aRjEmDx1fBCMXkFenJI/uT+fnp6SPw02Sy9tR+2A2rPTbaLrlluWKYlCrvo6+g3f+uzt7IgK",
-	"IKthKVWuvXJon40b1AnlBrzP1Hv3Ryntb5O1YTPW8FsyRa2K8yEJ7tnb1ZQe7ZzfMdGOScTHqVkhIVFL",
-	"js7S02d/TvGEXC5TlBXmM5RwbDsp/mRM2VbWkvRLSUHXsP4w1Yx8e2p/wYCAH0sLC/f86YvnL0/7Nbw6",
-	"6Z33C7qQK1JRsfaL6YXvGPizrA1qOgTEO6BnrJhysLzdGvqWbEpRsncDJYRR3XIr90LMVkqK+RG4R8d2",
-	"oIBxmjYQK6oYKBPgAllRTai+ZYVd3zMi5FFhhfwYvWy8CP7YBS1IpNJh4C4jdE65gF/gr8ySJIChzIJV",
-	"Z4gwGxMtcW2XNL9lpoF6rcmKudEoRgtAMFVSMXDFKQZxiikj0iyYChi1nai5pGYICmHbSo7cRIgKfCjc",
-	"7rwFtgNxiPC6GHcHCvBqwfNF48XESZ3ZuU9lsSYSnZc/vfoFPIszqeY42s+B5fUi8t7eMXXH2SqNnLpj",
-	"Nw4EO1wT8uI1wQGC22poNNLF6XZ1hwCf+6zHvrVEfbNG1TVhyAQ3YIvrD5pvUIqHOHBjg3Phw4U9oiAO",
-	"xG1un5ONw3fHAb8BYZE0aVsRXdivZmkjr2azoNEgwqSyLerxu5miwXdoHiaC73JFZlS17UcpGGFUlZyp",
-	"EGSkqgUftIwll7qJKSdiwE7x30YMuNkgg/BKwS5sbNYVUH5VlhibOdvApyJ4Vfugbwt8C4ffjm5gbBZ5",
-	"ckeoF1ql2i9gGqgcHZzt5Y9FIiAo/PCIkKt0e8z7BDfPGYBAUXCcuSi+UZwVXojMjEOugqduWU99XsDx",
-	"7hjmFojeyakg7TxY2Mg5s6IkPW6EJXWCAxiBF+xyUlLw2YwpENj9u5SNHMvXCHqVMxTHx6OxqMsSNf65",
-	"D0/3ZDrge2gJoGYXfAEBkjOteRki1rRYN0CbD30iZIpBCWw8GlgTe4+XKYp9ODpMnm8fqvIj5UXJ4BOW",
-	"3/aCiJpppeFEuawqbtCXoNidPeLubft3jDJKKeRRTsowVxmIC8wlsZTbgix3w4vgTAzn0pFvPSVVZjPN",
-	"unJW+HxhKcy+AVqIcMb4YBjL32qmzU0XMBmgdh3CiZuS7fCbbqVRgINtTK5HPu9HnwhpjmayFsX1iPzH",
-	"v/17r8YDT33XYXhJImyM6g39GsFle+Enbtl6T/REN0STz31kNsBJwTs6go0GcTvMh4fumu/Wl/5z/OFN",
-	"qdnKatOjD11OeTcEN68sXpIdS/lelglzxacqJPYbhkOufv2eGKrm1g7wL58RVi3NOo7WQJzeC/gW8VrW",
-	"k9bNP5obUHgRnbsviDWMfKOpjiUIDDuVyyJnZCXV7ZlTKUNaB+SHOGPM2SO8ok7BB1mV1wa4ijZSpTLK",
-	"9oCcfzZ+G/rw3yenD7L5r2ydZkIousmCljO0hByFkVu2TkTdyrlU3CwSACFWPHvx4um35IldqOfPcOEg",
-	"bMDyQtOj5bMXL48QSEyeXGLiQhjbhZjJjJy/ef91ilpwjK3VSRPWpk4cRhvaSK3QF/Mt70Pw2WcxO/9N",
-	"Bzh0P/WRmwGK47YHNXKgD+e5yy674nurZ2/YEDojBtAsiEWwank8bmBHEUKoogXzOKMpzW+tHiQKp8NG",
-	"qutZaKXWzKFONDg7EMsGqqlL/nJqK3g7VlwPB2V5A2p3UCAR2/0MrTNkFCRTVysq+IzpDow1CABHR8O3",
-	"0Scl7HQ64CZCDnhKN440YtgcvWjDz9dU3HZoiA+IzCb1aJcEEZ3E1hHbwUwOkXi1AzN8wKyreDu2OWCH",
-	"xXrOteEiN+4cpHmEYKubrgZeN2mbLQkbm4OYwLmUmhup1k1yeIMVGagoL+k6HQx714j4gU2hqE/7D4r2",
-	"omRRbuqg1jdp1I06dNpa0Z1W3IHCZgeBru3nGcxDOtFuKQtvPZaQxPSMffB2LqEjcVKZKPYcHvPwt+ED",
-	"aBBziRHExQWGWbQO+pZoKwRSh6LKe+Ojaa20qaVgicyqAKfOA5M+lD7QOjxc+s+crZISbFMcRShQ6lIl",
-	"fewcEnPtYdlbHAVXyc0s7X9z7K9Zh680mVPD2iDYYIUiSG2EQDc7Kg/e+DAURNPC5UpBVi55HTPR9UDI",
-	"bUquIs008tVvq9u1cOYjSm08WM1h7BbDWXB+d+FzHT/sSjjZN3ixb4p4xcuS7wwfDLEQNyfViRC1eosL",
-	"Tw7jOB0H8eipN/Ih46NBY3ZIRu9u6jl79q0k8USE0eUZam1kD9764LDqNhU9FF19MLi0G9ZBNM7ueOAh",
-	"Nc4mwSERPh9sH+8ULcH02X5UygfCOjdSyJuJueRsKNllDFP2EP2/30+PvqVHsw+fXn5z/0+p03dJ79Ia",
-	"pRSMlFgCxoMCNlCZZ0SwOTX8jiHuEIqY5EqCXm1fQ4DnQN0W0SCx6GMUPfVoh2QjFyIMYUaXRyGSYuaS",
-	"6TSI36Ex9lKKun2yAQrzEMRLh7MV205udQtvt+1Zdbb1AJ8VrGqHGuRI/CuNYbarX78nCvJSGwjifh6x",
-	"MC7Xa3pqJpWUmee1dqe2p3STnMWpXj7Mq1lcXiptMVJfc2ineQIv7W9ZKLkqUgftSsq270szVtlxThmx",
-	"ShCU4MEENnsiuSZcGNgYCFMSKuRGoDKCnu1EOvRkYvYs9WbWpRtHnGUCiV+YjZle8IpRXaverip5Fwz1",
-	"GabTcxWXYzkmvznklV1IiAvX1ZQpTaYMyhXRtU/d8+mU3YkNm2XhNAEoHtQmAVXE+awdUmfTMIiw8Dsg",
-	"Hdpz3Z3cAl5CeaL6iZ8qqzrbPsFf6BBRbWqBrZLdkW1X3ibND1oFcFwqadEU2nCMeuy8o7UomCIrukaP",
-	"qIOWNvmVw/Gl3LAmra+nSIsvS5iEovh1jIg8a1hLc0gjymxsAeQOfuuapepiYudBUU+wMswY7SmTFx+j",
-	"Lc42BpSuc0Bve6S1X/fByxxV70soYBEnGbxp3aoq+5gvqJizIa288e9ahiG1GfLNz/a9gSqxT1/ta3No",
-	"ciLgFANQckBqIgwgplevdMNssxbBdBNbRzGDveoJ7CfShmby75Fe/7mZ4Rs8W1gNZdHB57tzxrHi4nnA",
-	"gf3jJGV3CoCroIwDvw/MnnDjId8IiU3rB1rWKu/f8kv3mp0jxOO3B+LQgl4sxMK5J3UjXXdE1WKo1yfB",
-	"3nF1uw7Lm4j7bLJfiSBowHjX+cIu4mohK8SUN6qNY/7jCIBgXMQuyL2MsFKzuKKAnDlIb6SgLimYS03p",
-	"BSnOSBP5R4m54gBbRFvM0Fur2mi6ThYnAKC2l1/H5O0sLi65YuVdk/6LQgOyikBoYJ9TZlbMttcMEoDg",
-	"tLLtvZcrxHXnsqwrEZfSWm2W5Qz1NhyJQoGE0Goivl94LpbKIBRYXYlrQoleV0sjq81KkHsWbe2IDmHQ",
-	"946p9crXnRlgv3ZGt69SOizv4E5zfsdSPM0u+7hVpDTSvABKDsc8I7WAjTqLNQIg6UBheyleP9jx7Bsu",
-	"Rt+gTiM7mzm0UwrIdhpou7YiLUs/6cxV7VDzUKhj+KyAmaXDxyVLVfHFiLWGRCmK+Q2RPyQ+JqIAbJ9E",
-	"/QvO+tiZK1DzB0+SLIsu/RvPdipgCYdtvLnrQacOiQ8NbnXwHl/ZTlML8qCAdqPPuHUNswtU3lBKOIyZ",
-	"ZwJdzBsJstuJPvikJinXnpR0dALyjKz1BJNore9w93lY2XQ+jju745imQizasX1HX4YBZLwVhvFovuAd",
-	"Q6KATGNoeCA88Ad6xwI00P7j3Ddo//HWN2r/8atvuCOzFtZzF6LfbukhfMdBQ/9iTvGu2fwstemyn5Ff",
-	"AdgWatGFGoGNpdf4e6ZUgQ1o+Z6dgcYC1/YzndOSpfBxZYeKSCvWiErLdrHw6kDRBsKrQ052iva9QZUS",
-	"7Wo7ia61fauKdj1VVACxZmxTRNbVrh0KhnXtXhSjqJe3vtHwyzvXevjh0nXjBne5wBRWP7agl3pwbqyh",
-	"omHW5YioELI+fAK277e+v/BD6Nf/chn697+8cuPw/75oxhNeacblf/rZjc/NHAXIgXhysiSa5b7aqmS0",
-	"bKcmolaarqXd6fvcBLEGSbWbT/0aKlBtHrtH9BuHnIWkH/EwSmcVasp21KO0K11s3KqwZ0hsL4fngRSP",
-	"KpX5kfbnJfccNcVuut7UEoKttndG1gNOyNUivkMj6PvBNnQe86je4TBIRpeuPsabFDIiojIs8Jg7v8sZ",
-	"kStxBBXeMvSYu1ymYCCCS9Pltp0RbdhyyYojSApu8m6xZBwW/0ehpQ3cQmF4WZ6RghdHQpqjXFbWNt4Y",
-	"C2YkSxSZ3JwRqNoDScclo0o0Y3FVaKxKqjGQ4JVpTDzb1MVanCdrNO49E5E3CDmovztYUOOsSZWoT1TR",
-	"CUXqww0kRDCzkuo2OBPcWmu61uOoumwWbf1XgEK2anrLk9+sS2a3Co1McCM4BHRczZIKtHrQDALtNZTd",
-	"hTRo77ywQz4mF6JgHxlOxidbYM4DxOiL2EGCwaUHmn6XaQzKm480N+Xae35cFa4Mh4Hmnq8BALYBolQW",
-	"six0yxHi9DspwL3iQC3b+ltI4N9dniDli+91dswHFE/8wcVYompjDysw1mDd0miLPaCW+4w/Hcq7HvmK",
-	"J9ejjFyPXpySP6Uv85DLlqUQOUwlJPPthR1AB99en6xoyg3howzBY5KRvK7qEhAYx4NL70Pjbo5uWQMI",
-	"7kN6Dx2yyiu2X7S2e7Mq/eVbtvfrEQC6n4MfGVj06tEqw3TWenkkQAuWULkp2cx0Vzn2IXsslzKkhmcR",
-	"lauI0ZjRlvRmSHQq8R2+57ezyFDPQPJzQUqujXaXSfmbiVA87/RPpx32XO/ntz4YYPRxkKH7hbb6/cjp",
-	"R02OwTYN7x3VepC94cvzdmtuv4ZqaINq4XWizZp07iG5Ip95QwuCYTH1yHWYmlOrPMh+JUSxaG8i7deV",
-	"/HTqkk6VqxqG7T+I/Zia9W+hUFl76D9zUVt1FLP6Tk/Hp6fk16vXZ1bxZaJVXFYba9GsFF1qVMsrXggf",
-	"rt6AKqJ4aHSwb55/21sx1riI/x5fbQISDPqEWLIAFV6BUitu1pf2JDmbmFGFewrHC8Qw/hQaWBizRJeG",
-	"vOXNZaLun+E60RX9uOJifqOZL5Dt+d+S/5Wt8e5OLmYyoa7fMbVGntpcEUj1YiqpwgoM9peJ62ESrnwp",
-	"5DG55HNhWTl4OCjBwRNwGpMnk1e1WUjF/w4wjDH5Dp/+x7/9++RrItW1gK+wcKGdDXY/eff28oqcuIlM",
-	"iGZGHxMo1oCBoPffvybffvPi/xJf1eCYXPGKNQ+fP3/+raWjjNgDib9jvti1+MmKIExH86CfSbi9dkJA",
-	"nJxBeJlMNrzgE6zvT7X7wv04kwpral2LN4ATAy2ESwG2Llo0oB9Abi5jBZj8k49H8ONkjJW5ruvT0+d5",
-	"k8juOLUPWPrngNx1ZhOG410vXFyLyccjWhfcTLAmVt7cUwCREEV5SRTLpSqCY+tahOoO49FvuMOhChx5",
-	"9e4iOuPj0VOvzNMlH41Hz49Pj59Djo1ZADmfQPf2L4d2CGtxUcB1CtrAxXTwTXM/8u9pidO8chLuH77P",
-	"Br3rrvn5sHFB7rPT0x2X4+53KW5zVV/iWtw3wihuOTA8cdUR0+2FAUbX7Fo9v6qoWjtwRcFRHcpalywA",
-	"f6dz8GbrtTassnzH0RWk/NECGjtBJ8cJFM93GH4Xbmlv0M/4wmvvVXHFSr6Txfpg6xbuo7tvM1Cjanb/",
-	"iPvV7jcVZoJaOe5uiUPsG7fMwMtk52d64pkOXJ73NV7ZuZEza0fyl2hvw/08sLvuiI0E+mHj7XaZx9GO",
-	"f8KcinvY8jqx4+9qAwuz94l0N5rjERtCJTI3zBxpoxit2rvWoOHhtqlRx0XXuwnlm1T9G6zw8fC9hJbA",
-	"oIF1zQglf9emIDO7HN7jGlUeAfcpwG4KWKZj8p4tGTVgthjHuFsXaD1kryOtsZPtngfv/hdhvFm3kmp1",
-	"N7TFg2oxrXlpjrjQAM7wtSgyn0mR+ZJxGQGjISPhHpDMQbczAgmLYBAmbot3qnPH1epPT5+lih9v5Z07",
-	"dzzUlClCEUqYC7mjZc26uteMqnwx2uNm98cUXFEeXoIVnnvb4eGn5tyjjgB1E1P5rGRoH6WElSPnk0+8",
-	"uO+k6R+YCfCK/Sj64nz0BZa3S8r4cokPX923kXsl6NHtS3qo0CumNLkerRaQyoEATC7mf3F3GPfth6vx",
-	"kuApluofugOfp1y0jb1+t95mYWZRlyWF2/asJMl63X4bZp7rMGHhfVF15kuR2SUzjl2fEbtyRLFK3kEI",
-	"iXWQkJdabhA+D6ihrcKPfeO0n+CdgN366St4/t/84P/EDKHExRCsGPKXJoZruMSwjXGrPWhnsI/unXkP",
-	"z/+b78zloo6K0MranOG9gZYXzezQGdammtWagftB+gthevfKrX/XXrE7X/AsmWbw5g7Cx+sl02SC300y",
-	"MnFaJPyJ7gb7J2hSkzMC0ePJp2uIHVyPsusRx//5UjLXo/sJuOo4XE8x+d8TV3cCXSJUrI9tH7RYT7AE",
-	"gXPkWQvgzD7RzEywSDe4QFjjh4KCtcchpOOp7BK+fYOT3aIyUL0WjBag6jnd6yeqzRF8cXRx3qWCPX/2",
-	"OSqYYR8NrnzSrEkYMQmIIXx4GEat7pg6gjgJkkOT3AuhFLQ6imMy4cXE3fDLTF4Qv59nZNJarQlRTNdV",
-	"8M/yPTwOTfHgTpPkB1/Z9kHn/iHoV7zIqzc7sqMmwvaG4owOsZnYUtDruCIlv2PgzhysR+MWBDW6YCXD",
-	"CF57K87h9x9cvZdDMO6EKf4elIaD2OLYFKFo8fkcb+Iq/ni/Kam1C4B0s1Y0Gd26pDhr1ukz+fzlyrZL",
-	"RmjpA5tedORUKW7PnbMugw/XX++GTt9Oc1eqnLV4Xd9le4fTx+P77FoX9kWImP77+6Jr7/oN9XYUxn/6",
-	"Ryvojrmk2b7zVjz8NPxMb+GufBcLoI0fpJfwl3W3PsERSTbIfwios//xH+7apR+pAPAdJcc55dOPnrEH",
-	"B2HWrmPsUqJ5WcJB35C8n+MjlNE1JF0OlXBVySOeitBHx8Hw4zyMBz558QiiSxZyhVmo9ng4LMkw1cZ5",
-	"JXcrN+/8S3+geuMrsh9OwfGzOsTuNG11UfaWKyppeb4G4NK7gEg4jBjzYJK+i/6wqsnNLVbq3rkboaR3",
-	"EmH4eeLq6cEOZiCW7V3/mRbsYLKKeq9+VH3G14a5ZS3sfEVvHZgZocEAF2sXOt/NEn1PiG3rZo7+RJ98",
-	"cn/dn/jyTl28Mi7Rv3dMBb/9xW77o/o94kF28Fs7z0Ps7VWTrq+bawhs6z5k4pY2BH2gOJaXd66IHIpB",
-	"v8fMX6wwlEXYvQzPd3Hn9/6lLxcOS+npDYzqHyIwFFfBTpCLX7TDGHG+JnwXoGGYKNiZdzDBi1kmGZk0",
-	"Q5sAAU6QSMENAjc9HpNz6aKzeFlSE1KxChiGdX08xT+7Fm6UZ82b/narVciIcR8DwDWXYlbyHAvdhyPB",
-	"NZa7ByuQGwQFCGkI+8h1c2KQLV6Liq7hjLQwPCmh+L6pAfgIQI7ogt8vLKta3W7cDsLmtSBPoGwt8UXp",
-	"4UILSMR7EorTf30QHQZbiy8ggbyhcCkQXqzh5FleGxRndvPwlg14e/M2LchLeuLY6LQlEqVqfhAFU1/3",
-	"C0F/w0ufEPRfR0LwkyPmnWHYhsgeIAX7uakDzj6+0NxBXCAw/YU5h4ngRvfv7CvhUht1sqZYCyqtK/8L",
-	"Fbf/s18PCbxB9uYq9jI69FbPNm6eRtin7rMY3QnarcQ0Vz/+pwdTxuWQU6qHm+pBVA/X1g7Vwy/s3lbo",
-	"+1BqNxWa2tD+CrW+UbX4Yn7aPlnuy0h/YVked5u0T0oIpII+5ZYMr0u2KhLhCFCPi3gBDv9QuD+qrH0a",
-	"wNhS4UAmbiQTF16TZAWFXaFyqKtWhlmtmMkUPS/ZzBBZ76C4wCvw16TkDqsWcYtexFQnef7B8flhNHAw",
-	"kes3E3YSUzitVgX7NZQPbK37IBRmqxi9/tz40Re1UUN9/8ZC3ZkS09mKqXWrmWEXDqSbcxlu/yh289b9",
-	"Bo+Lq7yKUuSnbMGdeYiU/PkE/AkTRu53wa/MW/EQJuK3c0nNotlN7He0KXXi3Q051LR29qyuK3fvVyWB",
-	"OeItSR86tv4QPuEmrzIitmcvXqZCklu+3Pv/EvzznV3/zOFCAKBtV588gStvglcPJZ/PVPZItZkrBD6n",
-	"hoHxCzs2XAzSDfxTSwbq5t6CLqDDJZ+Lt7UZDQr9ofHtxDRiiuDtS2aOXodMvB1gn4ev9fdSzZkP+8Ps",
-	"XJpcK1Tl5t0XCkTdtUsxuAxJg49Go76LLhwUPj5UwhStyEWURV7RNbkghfxL18oNU/ItVVyIg8WYQmm9",
-	"fnbSupIZPvuj4Q079tMdHgTwfdGz4xJsR+PfP7QEpqIFI9SlpWIseM8j5ekzoYvDaUMmxE2PAnjJDfsv",
-	"YbCHApTJ/TeHUXSgIZ8+Ql5h/SverhHU9tMjXAoLQkIZ6fZjbEA4SF0uxYzPa9wi977Tp6RgWxdWDITd",
-	"ARFsmmIblaecZAx5x678lM8pjmv2gke45Npgvb5t1o1l8D9fF9uMSfkxbWrXqPM/669n9KA8sXaS1eES",
-	"qrLtsnPlertcQrKzhVwNt1x8RctEl9+5ktPKFZmOCqAbKW9dFbD2ZVEhSBDXDZMqKhsW3c2TGr1UxUbm",
-	"W9/wsVro/aOzD3fTR5dCwM3BnOxw7F0NRt0Uw0b1gLkCE/GNtlyFC1tCMbjBDACO8G4xcIWv/IHYIH/+",
-	"DoUMwhkdYsPeCCXLirlCcaEUAa5qFqwK3CXNcsXaRm9Sr8MLz3q8t7gmj+ZgdUv+Zd2rOLMi6vtRsT2w",
-	"S8fkwmi3NVZcWwbqbiHYTHhJ6lrYSELTcrvYHLJecPt7didvw8Y+GrjddlIcehnJSiqzKDd0jx0rpmAc",
-	"XSuGAWnd7d1BUnFFlx4RR/fsxYvk3fUddZd6iie2rwT6+x8PpHML2IVNOASVfMfmVomVHmRABeEVnbMz",
-	"QAWAkENpBjLv3aur1z8+FD/sqGdgNkkgokc6cedKLpeHOXG2qQav8ZBl6navHHQ5Tr8ApV5hgV9YkAOg",
-	"3+WKzKiCSxjNX8gPkkiBSu0EK6VNMkJLLV2a2Ub1ZMVCQK8fIxG2oiNt/dVyyUTxgP3osJpcxbddLuxu",
-	"xpaKo/yjpEX856M23GKP2DMRjWFYtqq1IVPmi1hLWnyliVyJM/LN6beuxDJAOvh8YcARwEVo5EFstO2h",
-	"aoq//f7BkpWv7/b7B7v5eACQLGtVjsajE7rkJ3dPgSW4IXxq7GHnjMvCT2iiRD+E4ca/eYd79JtLfrj/",
-	"cP//AwAA//8=",
+	"7H3rcts4lvCroPTt1KT3o29JJ9+0/GPKidMZz6Q7qdjZ1FY7nwWJkIg2BWgA0Iom5ap9mn2wfZItnAOA",
+	"oASKVKykey9/EksicTk4OPfL58FEzhdSMGH0YPh5sKCKzplhCj6d8xnTxv7FxWA4WFBTDLKBoHM2GA50",
+	"QR8/fTbIBor9veKK5YOhURXLBnpSsDm1b/2TYtPBcPB/jupJjvBXfXT5lzP7+v19Nrg4b5mC51uHn9NP",
+	"r5mYmWIwfPZ9NjCrBazLKC5mMPBbOmOX/B8sDP/3iqlVPf6CztiNtg/Ew+ZsSqvSDIZPjzM7B59X88Hw",
+	"8bH9xAV+OgnTcWHYjKkw35W8ZWLrhAaeaNnI46fPkjtRMq8m5mcYJgmrBT7xMID9C1OaS7Flmjt84iHT",
+	"3Nt39UIKzQDL3io5Ltnc/jmRwjABGEcXi5JPqOFSHC3wif/7q5YA2n4Y5seFGXOmJ4ov7HCD4eDCkJzn",
+	"REhDCrpYMHEI23dv2oHPxlIZxIb4xauCESXLUlaGaCMXmnCjWTkly4IJMpamICWfc6MJVYwoRicFyw8H",
+	"mT2eBVOG45anlJeVYjcLpiZuvwHrTo7XV/tmSkzBSM7u+IRpwgWRCyaINnTGtB08IOlJA0mPN5E081Pr",
+	"5pydqO2+kuNf2cTYcc4mk0pTXOE6lD4U1ITlaroixn4hBSOC8VkxlpUC+BtpNza3O7IbLKk2JKerQ3Jh",
+	"CNdESLJQUk5PybgyhLoRcbCSW0hoQks77JKbgnCzCejxanN1525hMI5dnZb2RW7YHN5Zw9ewd6oUXdnP",
+	"E1mJBG5cVvM5y4m8Ywq2ZQfdhP8tF/nmu2dwrG+mUyYmLHqxXoQFDqCOVHNqBsNBTg07MHzOUk87OKvE",
+	"TB6MPM+IhJUSmueKaQcRSqallLmFjLYnNJFzRqZKzhPLuo/JwC/1rG6bmYW/h5fbwscULtlD3Fzq85Xx",
+	"xxTj/1JWZU4KesfIlBl7wUhBc2LvWvgC0GJIlrghjzhS3sJOYDjN1B1TGaEix+cCbmoys4NTTebVpLD/",
+	"c8BHS2MsnFjuMXbOqCASr6diJaOaZURzAVjKVmTG75h9eVFSLhCNhSRzqQCLcYwFtUvWuDBLOcYwijua",
+	"ZSHLaGxA9D+Rv/Hndto5MzSnhh6SDwVTLLyNl8eQWyGXglCxIqUUM0RLoue0LJk2YWJtLAi4yIiWdrFM",
+	"Ke2uJinlkmieA0oGzOPCPPs+idxnC5qimm+EBbcl7f76AnIti5WdL5cMl2vorQWHMha8di+aGxYdkJEk",
+	"l6eEju1YSHHd68kbc1bl3LwURgENaNIFOklTruuBA/XhRDFq2PUgNTKdGLxam7/scEdzZigvk8PwPPm1",
+	"rvDKpAkuN2RJNcktQTRySK4HLJ+xg9ny6OTw5PD4etB9gUHgovau4hYzD6h67uT9tZB+zZFANQEdqGr4",
+	"YxvLjo4sQXcF+2RuIhFqE0Tr24E5Uyt+LiuRX8k0g5eiXBEnT0X0ByYlS6luNZFiAw+5JmM7qkVTIQVr",
+	"8JTtIhFw8At8Nvo5bBwIYerUGRASxzmrhUU3TSbUEeyM6IglOfK5ySNzR3x73G+p+IyLng8vmFMjejyr",
+	"WKVZ3vNhoNx9HzbS0LLXs2vI45bk9xE2n0KnF0Ulbi/OdQL/8/7Y71WiGB1Ojo+Pj9cxYuPWppH8RUk5",
+	"zkrznFukoeXb9O2M8PPpyeOtCHryDIRF/2kTW5tI+qNUyJondjWeWfKcCcPNyl0q+9UdLSvP7q3wbLmB",
+	"vWVlia9abqwNmXJzSK4H/3w9QMalydSySvbJAHO0gvn14Oh64Fm01VvsrJSMFRWTAhgrnWWETg1TRLGp",
+	"PioYzfWR/QU+GjrTR5kdQLFpZv+5sUpQBnd/WsrljWJTYEsTfjORYspn9pubSnEnjcdQPnmWOhp/+psY",
+	"U1CRlwzYCxNWIP9loEsZE96IT4icfbpxmnhv7HJvOcW4xx0STh/cZEg7ztx7znXBkgIL9aBxA2W1DSLa",
+	"0hpUkhfDCqS6XTMYryxumUqfosQEfzNt5WRSLUA2slQlRUqXopQ0t+Cp4RVBkn2alFXO8vSvVjdr+40L",
+	"bWhZto68YKJ92oWSd60/KjaW0rT+rKvJhLHWNQf6uvnTkvK2YdfOFwepN1G/mzVg2gBDvPJ6i/GCA0Qj",
+	"wCfxAWS9PJhumoc6kfM5TSltVlZwP1qcUJUgVkRJCqOaTRRLSG5/gZcLHiRup6s48X/BlJaiVogNuWWL",
+	"9AxBJtp2FXGLm+B3FilcZApE52zCtROZ10TpHUReVMc3l84+mW5pDuRSUCjh+fQqF7JNPA5q4C1jC+Qa",
+	"XsdIyXJWsVM5F1StiJXmiFWcF9LqJoCBcBoFF7OU0SEprl3BKsrSToBrsCxO91StnF7SOq5yumKGXI8t",
+	"GTBLpc0pOXlGqCFzqU1DKN2GKH9jC/MOp0yJ4npBJ6xlKdyQOV3B5nruzShZjUuWMla0qI3Uq8T4PTdE",
+	"F2AWsID1V8VY+bhb6QmQzdzJ+e2lMcziUOIWoAklrRTmc6795fE8nU4mbGGcgOmpnmJ2ngaVioaZOXlh",
+	"8xevdm/VreAhkM/cJdn2NN4ky7GEkmXJ8ptd7vlMyWrRlDA7rWoFVfmSKraLQsy1LC3lvrHqTjs/l9Nw",
+	"1QO+TABdLJqAlZbYccqVMzZIzQjggn2yoPm61Wg3e2FJx6zcKoe3DVHjndXwbjRjCZvFWUS77H7sU2TF",
+	"TOPybT0uNFlvjvwaTdkOfCjpVgqMvgjHQpY50XLOgBKSMZ3cEiGXTXq6oQxvwzuYMglELm67Xxa3sfVT",
+	"p+USiWZW3W5HQdvnmlHQWay5WbdXp0huEwDIKMhVwVZAqWkwnmvAOG/pHqas3BMq8AVGCinsHPbf3hB1",
+	"RuUUTKUouYgv3FjKklEBImNhSX+Xi6Vw/EFVQjhRb9vz79xjoAqYBMG/yL2GCJcVb2K1sIePRJ4qpjeg",
+	"i4bOpFSERpGudb3Hp6zMWqx2sF82LNOW7eTS3gOp8DewyNmrM5Wqp/EtUMFANgI1jRlJOLsmga4Pwh8g",
+	"7qidk6WtdlTfyOkmHBS74276Hlx9N9OfY6xfZPaLtJAtrp45NZMCzmvKS8PUYbfeiSvPgn6CcElB8+Wn",
+	"SUHFrFWJsOxe6y07YJ8WXDF9wxMUXrOJFLlOQ1nriuU48A3+vP56pcSQMzMdgndfDyWtTDGENw7sG8PG",
+	"4lLeJKf/r6kuconeoyrnhhhFeUkmIBnbb3+V4+SF9H7qpDlhIlPr/8BNQUAk02TMzJIx0a4BtcDgOaMK",
+	"LAcdOkYTEpvAbczSODW//CxyxQPgWtClrNL6lLPTtunq1PnAu2RaeC4Lo6UW8SO6gndcAvtE54uUsP7B",
+	"O3ll01+tKc+T57XfzXBW5i+VQsfM+n5aPS1T+1r3EvCx4LNJLeAVNW1AAcMlyEpjNpXOZm/JGvrwwZ2f",
+	"MMzTxULJO0/XnKt+SkvNsgTD1pLe3nhKEb/RGRIABhOtk9EIPxy3hhf0DBR4ZbnXjjjWanBcKC4VN6sW",
+	"UxUrWYtrLm1QDC9EI29Hs78wWpoitR2aW4acPIEnxzEU//Ts+y44AiaM2U4aVAr2f5XjlFL94sKS5ww9",
+	"25osSmosPyd3skJXNNhGEgjpgbuO45KM2YwK99LGQidybqX6tAanK5b2pfplJX8ESSL5/UJqbqRKW5pU",
+	"lWCvF0aT9+9eg8/dwqOFXEXe143fvGdgc/AfeclAxlds2i0Dhj0HyGz3vMZmmg2c3MZqfRxX502pmZl/",
+	"JbUOVNu2EN42u04S0inZE1UzjeFVLM+IdrEZTjt4NCkqcYvqVCOkotbav7MHXFJBHjmLba3cfZdWHoRJ",
+	"rf75KuJvf9RkUsrJbX9tO6linFlWMC4Zmci8h81KTp1k7xe5lTW9drrzmrFOArbXQNiiV3mr1RIWkA2W",
+	"fMoH2WDCyrIqqcXSMTWGqdWm5SobfDqwrx/cUWXJrrbjfHDjfMBxXtTjPPfj3GeDnxnL9b/KKuVWTWK1",
+	"D64KRjbPQa1iVTasbQd4fF6GWyVNbv0M0y7WCfS3VtP0z2zZelGbMbi91KXagdhhSmue+c8S3aRE85nA",
+	"yMTeMQrrs0TkpetVnK3TTwhPRVbnalFKmrdZCSgEZJXMgIVA0vzUKtxjNpFzhjpImIMoKc00HSYUUcLO",
+	"+NjdCaM9dowXTeiEPsZ0q9kWHvI21YZYMaBlmdpREWSUbQM7SaZLJYMg05RmDYsYkhNHB8EIJsjTY/IH",
+	"9+fJ8TH5Q28z1aWdqBlp8Ph4E+na+ZYlSiJHFrxtog/41BcfZ5uCD6SGpWT1JuTQXjOswxkpNyBxUe/t",
+	"G6TE+3XShsMMsoFdBLVy2cdk1OjOpuf0amf8jommjzK+TjWEhEQ1KLpLJ4//1G4I6EQMH6rl7QMJZAwg",
+	"6ItroKgnSJoxZVOAT6I8JTldwZEBdDLyw7H9BuVmv5ZGXPaTk6dPnh13S/1V0sHnz6CQSzKnYuXh7/n1",
+	"MES+gHBEQCKASE60TsBStmttG+ysDflVlbQXVjkHI3PaI+jsQZpQfWs/cLUeADSVagiPvX/3Gu0HXDup",
+	"zcp4EExrhRGnYXSGK01C6NNWJopPNdSQljPHCPYpmXFTVOPDiZxbYXLGTUnh09qqHj99mm3XaPw9xgEH",
+	"2QDHshfaFCx9m3fhuC1X5c3UMcsMRICMLKpxyXUBcrM2VPV3EYdbtDUabOuVcpkNgAP6lOQe2gUtp4QK",
+	"Ushq7SI9a1yiZ8fHnegcqVQ1jXfgyWrMDTiTwnzvQ0lIblXDJ9sZ6L9UUswOwLc4tFcUIs3HdaA7VQwk",
+	"b/AfLClcGZbb+3FKhDzIrUQ8RBcVz4Mzs6A5ifQfjHrJCJ1RLuAb+Cuz9BtC0k3B5qcY5z8kWiJVWdDJ",
+	"LYsCXldkydxqFKM5xJHPpWLgx1IMnPxjRgBdQ6bA1tyFpBoF2lPTZhj5WDA346FJD+eNlAeQHTHJIc5+",
+	"AG1xWfBJUbsAcVOndu9jma+IRM/f67OfwS03lWqGq/2S5IjOvIg3d0zdcbZMx6/fsRuXitRfbfCyaIL3",
+	"BZ9P31AeF+SylXfDQ/dZh7XPIvXNCvW8hNYffGgNEanXfoMG2cf7GZvfCh9r0yE3xVEs68fnBMn+p+PS",
+	"7yA8MWnga7gq4Lxq0EYuwRqg0SLCprIN7PGnmcLBt2hLSbt/plQ1jS1SMMKoKjmE1mKEDlWNJA5LWCZS",
+	"1wFZiQAqpyVvhtu53SCB8BL0tgylrC0a66wsMbDhdC1LCFOItI+YaqRAweW3q+sZ2IQ0uUUqglGp9gBM",
+	"p4tFF2cT/LEwCOGHfnlEyGV6POY9JOv3DFJxkHGcuhA4ozjLPROBaOngtwCpAbMzD7cHAG0wfMenArfz",
+	"KVtGzphlJel1Y0xva2QdI/CABSclOZ9OmXJcveuUsoEj+RpTj+QU2fHhYCiqskSpa+ZjuzryTfE5VJtR",
+	"DQqGsxDPOq54GcK9aL6qo1Q/drGQMXr0cfBoYXXgWgymKHDA4WHyfvs4D79SnpcgDRVsctsZgVtvKx2L",
+	"i5Z/NLwpdmevuHva/h2H6Kbk3SgzuJ9dGdgFZvRazG0kjrXH5sKd6E+lI09jiqtMp5q1ZQ7zWWExzD4B",
+	"UohwwnjvGNC/V0ybm7b0MIhTb2FO3JRsixdpI5kVrNFDcj3w2df6SEhzMLXa+PWA/Me//XunxOMd5jB1",
+	"WF4SCWvFZk2+xsjsnYIPb9lqx9DD9vwGPvNhTSEXA5TSARw0sNt+Bm+0bT5fXfrX8YuXpWZLK00PPra5",
+	"KN0S3L6yGCRbQPlOlgl1xSeMJs4blkOu3v9IDFUzqwf4h08Jmy/MKvZdQ5CbZ/AN5LWkJy2bfzI3IPCi",
+	"mr1rBkhY+dpQLSAIBDuVUSynkMlz6kTKkFwLWbpOGfN5SnPqBHzgVZPKOEVZqlRe/w6pdF+clwZz+PeT",
+	"2wfe/De2ShMhZN2oYoMm5DCM3LJVwuVbzqTipkhE17L88dOnJz+QRxZQTx4j4MDHxia5pgeLx0+fHWAW",
+	"Dnl0iU7MsLYLMZUZOX/57rtkkBA81oBOGrHWZeKw2jBGCkLfzBGzC8JnX0Ts/DstmRW7iY/c9BAcN90N",
+	"kbepP81dtOkVP1o5e02H0BkxEAqKgXxWLI/XDeQoCq+d05z5IN0xndxaOUjkToaNRNfTMEqlmQvZ1GDs",
+	"wEBwEE1dCr4TW8HaseS6f0SzV6C2e9BStr7dpc6Qjpc0s82p4FOmWxKUgAE4POp/jD6jb6vRAQ8RKvGk",
+	"ZONIInbWyGbu1oqK2xYJ8QFhDEk52mUQRjexccW2EJN9pL9vSbjZY+57fBybFLBFYz3n2nAxMe4epGmE",
+	"YMubtgFe1MUzGhw2VgexjIYP4KlL9NSRcz0F5QVdpT3Hb2sW33MoZPVp+0HeBEoWVQjpNfo6jrpVh0kb",
+	"EN2qxe3Jx7yXuO/dLIOTkIu7ncvCU1+LSWJu4y7B6i4bMnFTmch3XB7zwcD9F1DHDydWEJd46qfRukDg",
+	"xFgh6qBvSlZnMEFLzY1Q0coimRUBjp0FJn0pfVRC/9iCf+FsmeRg6+woSqGgrgSEDzSB8ij2suzMjoKp",
+	"5Gaatr858lfD4Y+azKhhzQySoIViyO4Aw37tqnyk08e+EWeNpBYpyNKVEHJlFXrmq6T4KuJMzV/9sbpT",
+	"C3c+wtTaglVfxnY2nAXjd1tyi6OHbdmauzovdi3UM+dlybe6D/poiOubao2Xt3KLc0/2ozgtF/HgxCv5",
+	"kC5Zx6a3cEZvbuq4e/apJPJEiNFmGWocZEey0t5zkppY9NDUpL3lGrll7UXibPcH7lPirLMDE+7z3vrx",
+	"VtYSVJ/Nn0r5wBjotfor9cZcZRMonGoMU/YS/f9fjg9+oAfTj5+ffX//T6nbd0nv0hKlFIyUWIjPBwWs",
+	"hTCfEsFm1PA7hkG6UEpuoiTI1fYxjIbuKdte+nwrz1ZcwCVqg7U6hldUGeeyGIRqBPYvh0He1uDSFEVf",
+	"u6hdwns/LXy6xLnh77dhAfiTWwV8eMfqd96F9eDHsCj4eO5XBp/OcHl2/0ync7B8WtcuUtyWnJUHBLo9",
+	"JJ6txaCMYyfRuRGAu2k9dvaDHnY5wIsWUc/B448aXYlX738kCgpX1DHJu1n9wrrcrOmtGZbMyqy0o0wd",
+	"RULlNM4F965szeJCpmmtmPrqlltVMHhod+1JyWWeIiZXUjbte5qxuV3nmBEr6EGxR8xwt1SHa8KFgYMB",
+	"VyyhQq45Y6NY1K3RHB2lGjpAvV6Wwa0jziuEzHAs15AG+JxRXanOqebyLhgjplhvh6u4lN4h+eDiKi0g",
+	"wfddzcdMaTJmUBiTrnxuv6+30J7KtplyBLG5UFcOs7DQLu+ikdaVnyg5ZkvYivacZSu1gIeQZ6pu5KcK",
+	"KiJygWlMLuqriS1wVLLde+9KE6bpQaN4oas1kdeVuByrGToLcCVypsiSrtDq62LN6wIM/cMXuWF13n9H",
+	"gT2fy5sMt/FwjJA8q0lLfUkjzKz1HaQO/uhqULURsfOgjCRIGZaU6CjIHF+jDco2hLB9Z2TftLprD/fe",
+	"YI7qRN+nagUGStL70NrFceaS8PuM4hP2gWBIbfq885N9rqfY7+tbdI3Zt3oBxGKGYNAetQtgATG+esUC",
+	"dps1EKYd2VqqHe1UcGg3lta31M8O9Xe+tHTMGs0WVkIpWuh8e1EZrO19HmLdfj9VW1oZwFVQOIDeB2JP",
+	"uPE5IBj2m5YPtKzUpPvIL91jdo8Qc7C5EBcR6dlCzJw7crnShclUJfpathLkHaHbdlleRtRnM0EaAr0h",
+	"g6OaFBaIy0LOMWOkFm0c8R9GQRbGeSUD38sIKzWLSw7JqQtbjgTUBQWVsK7NJMUpqaMbkGMuOYRmor5p",
+	"6K0VbTRdJasXQTC651+H5M00LmO+ZOVdXfABmQakGQLTwDld5Y54kRDsTud2vHdyibHrE1lWcxHX2lyu",
+	"F4APBbl8gojIo1ETMQy5p2KplGKBySZcE0r0ar4wcr5ec3zH9gAtHjB0bN8xtVr6wnQ9dPRWD/5VSobl",
+	"LdRpxu9YiqZZsA8b5fAjyQvC5eGaZ6QScFCnsUQAKB0wbCfB65Vdz64ucbR/6nT0ar2HZtoE2cwLb9bF",
+	"pmXpN525sl5qFip59d8VELO0i7xkqX4R6JXXkDlJMYcjsvnE10TkEL8oUf6Cuz506goUBcSbJMu8Tf7G",
+	"u51yysJlG66fepCpQ3JHHZvb+4yv7KQpgDzIaV/LMw6uYXcBy2tMCZcx80SgjXgjQrY7Cnrf1CTm2puS",
+	"9sBMfXls2EQDvv1dBAGy6Zwjd3eHMU7VVe2R7Dv8MgzC4huuJh+xGOx7iBRQegAG7mnqe0XvWAh/tB+C",
+	"Wc5+eOMHtR/e+4FbUu0BntuyFuyR7sM+HiT0b2b4b9vNT1KbNv0Z6RUEFEOx2lBEuNb0anvPmCrQAS3d",
+	"szvQ2ErFvqYntGSpGMCyRUSkc1azSkt2sWh+T9YGzKuFT7ay9p0DRyXq1XYTbbB9o/JmwXUUALHef90A",
+	"wPUd6Bvw68a9ACO1//TGDxq+eetGD19cumnc4i4LzGn3awtyqQ9AjiVUVMzaDBFzDMvvvwE79xs/X/gi",
+	"zOu/uQzz+2/O3Dr854t6PeGRel3+q5/c+tzOkYHsiSYna6Za6qutSEbLZvolSqXpri2tts/1QN3AqbbT",
+	"qfehROX6tfuKduOQl5G0I+5H6JyHovMtBastpPO1/l07uv12MnjuSfCYp7Jb0va85JmjpNiO1+tSQtDV",
+	"ds46e8ANuSribm1B3g+6obOYRwWR+4WdtMnqQ+zZlRER1WWCn7mzu5wSuRQHUAI2Q4u5y9cKCiKYNF3+",
+	"3inRhi0WLD+AxOc6txhrymKbKWRa2kC/M8PL8pTkPD8Q0hxM5NzqxmtrwaxriSyTm1MCddogsbpkVIl6",
+	"La4slRVJNToSvDCNyXXrsliD8mS1xL1jsvUaIgfxdwsJqo01qfZCibJaocFQ6HVHBDNLqW6DMcHBWtOV",
+	"Hkbl57Po6P8IkdZWTG9Y8mu4ZPaoUMkEM4KL8o7LXVOBWg+qQSC9hrr8kOrtjRd2yYfkQuTsE8PN+IQS",
+	"zOuAOIQ8NpCgc+mBqt9lOs7m5Sc6MeXKW35c3cUMl4Hqnq/wAboBRuIUssx1wxDi5DspwLziAnc25bdQ",
+	"pGB78ZGULb7T2DHrUV35lfOxRPUlH1ZSso7nS0eU7BBOusv6066864EvgXQ9yMj14Okx+UO6bZxcNDSF",
+	"yGAqIWFxp3ADNPDt9MqSpswQ3ssQLCYZmVTzqoQok8PevXlgcLdHB9YQ6PcxfYYueswLtt+0+UsNle56",
+	"Tpvn9RWCkL8k5KTFVfIrVv3chtJ/leNvWlSqtUzU7ydaBqsv3ZRsatp7LPh4AKy01KeCeB7V+4jDWaPz",
+	"7kwxARSN3QtNVJ0pKkyoex1iuZJVv+FZrPqNBcCDz7SfVthYyis7GKhrkYy+VnAQLiNya2hoxBcMYgmg",
+	"vkClLdfFgoSohq3VUWqvbZRIYQU0cD1Sm+XC60pZtCxr29evcgyClZXmNgo4PWsvAVsbfRJ1CNY727m5",
+	"QpFdkAi9F62tSnpjop5HGxV0/3VpsarzMe5Km/e1COCiAAX++uHKKu7RNxfnm+a6CDPXgZfcYxL5u0uO",
+	"Pbj811eg561u7F71jh9YHWxLObC9FsjrQ/y2198KVY43C3E1Z9stKa/VptLiCnwzjeymGShiXJCSa6Nd",
+	"F2nfkhi1pa3uwrT/lOvd3Ih7y1H4OskIu0UadLv10j/VaW2bKL1zkMGDzD++nUq7Iv0+VKvtVau4NV64",
+	"riDSJz3xCztqYv4FZru6CVN7alSk2q2GPzZZSbBpV3Pfaa86VU60H1HbizkvtesPoZBsc+k/cVEZqypB",
+	"Ivnx8fD4mLy/enFKqCBMNLo7QLw8WSq60GglmfNc+OihtWBzlMFrlfj7Jz90tmwwLgBrh7fW48NcLD1L",
+	"VvvElpWV4mZ1aW+SM1FiF5Xh5wFcL9CK1hqrFMYs0MIsbznWBLCgcx892g+W9NOSi9mNZr6hkad/C/43",
+	"thrc30PRp2miRffLO6ZWSFODdJVTXYwlVVj0x34zcjOMQovOXB6SSz4TlpSDjEgJLt6Jao9GZ5UppOL/",
+	"gKi4IcGeMeQ//u3fR98Rqa4FvIWFpe1ucPrR2zeXV+TIbWRENDP6kEB9IPTLv/vxBfnh+6f/j/hCOofk",
+	"is9Z/eOTJ09+sHiUEXsh8XtMUb4Wry0LwgxoH4M5Ar+jfXREgJ2cQrQPGa05JUfYj41q94b7cioVlnG8",
+	"Fi8hbBdUPS4FmB7RwATsGcpBMJaDBXb06QC+HB1iMchSyluokcbCaYCpEqyu6F+sZX27oUbV0WuxUXb0",
+	"NNSL4/MF9D2LY6AUYxlx3AB/kJUyxWldvMX/WFvPYKAVLPeUQE7KtfBj07I8JSMqViPLyafQsEvardiP",
+	"mIdAuDgkACFUdhx4EBbQ82iE5SMndT88cKhDIyTFJlLlwT9yLc4cljlDbmgV7/XdQzus+zDC6pOFXIKF",
+	"MxyQ6xqKyQZDe6ymGMGOR2OZr0bY7NrUORbZtRi5psmj+shglSiTGM3KaUZGU8XYiBRUu1pZgOlCCnZq",
+	"b4lbq10+ROUzTYQkLjDfr+7wWoRiT8PBB7x9oRwyOXt7EdHf4eDE273ogg+GgyeHx4dPIOXWFEBqjgDE",
+	"oN4iMwwTXeTQmlCbM3jCvqPonBmIcPklLQ3Ujxy9pTNfiqLXs65l7kdLPfVCClcX8vHxMdobhXE2TbpY",
+	"+MIiR786iQalkE4nnt0IhCsA2Vsjd8Iobrkj/OIqi6fHCws88pXTgI5X8zlVKxeHmHMUVbNGw0LgvXQG",
+	"ap5eacPmlie4Ow8VAGgOgx2hP+AIGtG5lD4XmdA8oJ/wgRfeAeFqlz2X+WpvcAtt9++bzM2oit1/xfNq",
+	"zpuKyIDSea5P4z7OjVtC7eUl55J55BnCyfHx8fF3JJeOaEYlNOxK/hydbeh1C6frrthAoMsy0J/BcGAJ",
+	"wiDGAJcaGOPAZ0y6vAckqBI48LYyAKqd7+g5nzF7Gz72xRs5McwcaKMYnTfPsU4lg17OCY9ZD9T5PlUg",
+	"D0uAPfx0YSRQPwGuGaHkH9rkZGrB4d2VUWky8D1CzGoOYDok79iCUYME3XGrRnvq/Z5+JPW3kubz4Cz/",
+	"JsQ5a1cyLE9Hg3UQDccVL80BFxpiHX35qiwwTV9lNiOg9GUk9N3MXCZURqDGASj0drq/VwxQywm3TvXJ",
+	"IjSM2yEcP041F9koVeO821CGLg91q2Ev5I6WFWubXjOqJkXb9KnOJl+TuUWp+wlyee51v4ffo3MfxAtB",
+	"rDHeT0uG+m2KoTl0PvrM8/tWnH7FTIhW3A2jL84H3wC8bZzIV1h+OHTfROaxoAc1m+JSoZdMaXI9WBaQ",
+	"GYn5DFzM/nw96HUerixcgqZYrH/oCXyZANJU1rt9X+uNT0RVlhS621veknX6xtbUdDdhQkP/piLPt0Kz",
+	"S2YcuT4lFnJEsbm8g4gM1oJCno+5Rfi02hq3cr/2tdt+hD3422XYM/j9f/jFf80MocS55C0bUswiIKvV",
+	"bNHvYBy0e50MztF+Mu/g9//hJ3NZVFHdelmZU+zTb2nR1C6dYTnLaaUZmI+kb7jYeVYO/m1nxe58jdRk",
+	"1t7LO4jGWi2YJiN8b5SRkRM/4U+01tg/QZIanRIIxhp9vgZv+fUgux5w/M9Xn7se3I/A1Mqh/dvon0eu",
+	"VBWatKhYHdo5aL4aYdUiZ4i1OsGp/UUzb1kBE1ZtucIa94ch7sFj2SW8+xI3u4FlIHoVjOYg6jnZ6zXV",
+	"5gDeOLg4bxPBnjz+EhHMsE8GIZ9UdBJqTSJiH17cD6FWd0wdgJ8L0aGulQGuMNcP/ZCMeA5WNioIM5Oc",
+	"+PM8JaMGtEZEMV3Ng32d72CVqPsNtKokr3wx/Afd+4ckk2An5M5iAy1llDYPFHe0j8PEkYJcxxUp+R0D",
+	"c3RvORqPIIjROSsZemCbR3EO379yJeL2QbgTyvk7EBr2op3jUISixudLphBXJDCYnSvtHFjtpBVVRgeX",
+	"FGXNWq0oXw6ubLPKlJbeMe1Zx4QqBVZxp10GW7bvj42271Z1V6oJa9C6rm7l+5PH44bgjY7nUYBpdwP0",
+	"qG94t6Le9KL5V39rAd0RlzTZd9aKh9+Gn+gtI5BUCy4RWttBOhF/UbXLExwDs3tZFCGI+38tittO6S9U",
+	"QCw7JYcTysefPGEPJsOs2frAVRjhZYkepCbn3Y/VUEa9zNpMLKHf2Ve8J2GOlqvi17kfu32yexnGCxVy",
+	"iZ5Me2FcdFA/YScOkW0Vd976h35Dgce3ddmfyON3tY/Tqcdqw/UatZ0TtYHdVGDFgqSC+gLi096GwJP9",
+	"cDsfM9QVIYu1xG5usQfI1iMKzUKScf1fxtVO9nZbAwZtosJPNGd7Y2nUG/+jmm++Itsta2SszemtSyHC",
+	"hByICmy2UNlOOf1MGMK4RkPHEjqCxdfe9QSIb/7RZ/fX/ZGvs9hGU+N+QDt7Y/Ddny0mfFWLSbzIFrps",
+	"97mP476q6+bouueRHd07Wxxog7sIqlR6Tukq1iID9cfOfBenPqRkQU2xSUfs6YY3ttH1d/6hb+daS8n8",
+	"cSjv78DJFDfhSCCQB9p+FELfkqYtgOIBTGRrnuAI5alRRkb1el38D+Iy2FmgVfshOZfOIYwNHGufjZXw",
+	"0JPsHTb+t2vhln5aP+k7bi5DBqt7GSKgJ1JMSz7B5jvh5nCNLXhAzeQGIxOENIR94s0k0Gsxpyu4Ry5S",
+	"Kty6CS1LpjAkKUSk+Y5jgUiHfUevYMxa/RKMbqQc4hZD9qlfraXv9hmNEUwpPl6XF/4aYSw/s2Xo/PJt",
+	"2Wtj2rVWaWxWCfIIavgT36EHuntBxv6j0Knnu73IYj4csA7ogwTj0CERu4w5FjypDHJgODZYFDy93loU",
+	"EpgfOTI/bnBxqeovRM7Ud9182yNfP77tS2c3KHvEtz+7i7XV51zj3QMYdze5d1HeX5/Pb8E34PG+oeB+",
+	"3NVRf8KHM+XU0R2tKFaWTOsA/0rF7f+e4EP8jlALYhkbWV2AW8fBrl9ZOKeOE28I2nFj9XZRrO6f/V8+",
+	"BDXuKZESoNxW9yJAubG2CFAesOkQkS0Kd134P+WsW5Nhc7W6UZX4ZpbrLhnA9+L4xjJAPG1S7yrBtQwC",
+	"oAOZFdSsZCYk4ZhyEVcJhXj+fcVGUmVVcbcKqOkBCxm5lYycw1GSJVSOh9Lkrhwqls3A3Lzo95JNDZHV",
+	"FowL5AO/7cnxMaGmQT46g8pa8fU3DmHohxR7Y9T+dOFosWiEFc/gANuPqYdmtXEYvaJXG31/9Jf63b6p",
+	"Ph5aKdXa+NZUsNZRTKUbw/Tr7ZQezmV2/l5sBButpL5uPOpVVKlnzAruFVtA777sbhOBP2PC0f22sDXz",
+	"RjyEsvjjdDKSO02cd7DOm+LTDaVcaOW0ZV3NXYvVuQQSig0pP7Yc/T6M5HU+cUc9h0Ts5f39fwui+tbC",
+	"P3PxNBDYbqFPHkF3wWDTRP7oa5r4CL+p60cyo4aBag0n1p9ZUhc3tp06qwCLbOBzJ7eFjVzymXhTmUEv",
+	"Ryoq/I7FY4QWPH3JzMGLkJe6JXTq4Sfwo1Qz5oMoYHcuabTh5nP73tmx6qyGbVLFZUiq/Wq47KdoizPD",
+	"n/eVtEbn5CKqsjCnK3JBcvnnNlh2gy5NOS3mXIi9uetCmZhuQhR73tZrsvw2ASVbTvgyJMh+6/vlUtIH",
+	"w18+Nlitojkj1OWooq99x2vnMTaS9T3KwI1EQsVNh+h4yQ37b2EQCBW0k+dv9iMiwUA+YYecYQFP3ixy",
+	"2HRcYIAaVrSGPhjNn3EA4YIYJ1JM+azCI3LPO0lMCrbRcatnoCMgwbpmt1Y60/HUkKnv6mf6LPy46QBY",
+	"qkuuDRYc3iTm2Mfny6W4dc+dX9O6XI7awuPugowPysxrprXtL4Ut26ybW642C4wkJyvksr/O40tyJ6Z8",
+	"7npmKNclI+rgYqS8dWVMmx09g/MiLnwqVVT3NGoumFq9VPlarmHX8rHc+f1XJx+uVVmbiMDN3iz9cO1d",
+	"EWldd/NAgYG5kiyusuvUEQffcS5Us+1NAOAKH8XNxtLuW0zb/lWONbGyIFQ3xlIT9vs4zMDbq9hCZ1CB",
+	"gnJwWI2OoEaeHqF/FWlHCQXk7EAnxxY5nh2TORam2aQfvlLflau51k+u+XSwXC4PplLNDypVMjGRrsdk",
+	"v7Nvliv8xmKLnzd3BCiBfFZYeIh1cqsQYjZrAELe7osLKDfoZJNCKnNgD9LX1Xj05qwyBXl8eExg4cTv",
+	"I4MSMX969sOT7zplGBjqMCBmWoaBh7YLMVf4yG8YOei5x77iBnFH+yA3L4WS5Zy5Os2hvAlCNQvaNNIY",
+	"zSaKNY09jYMLSgm0JO7wbex2h3d2P0T35ds5H3Bn7Xd1z0F+eEHIhdHuaIDYFnLpmoCtJ8htuWUJPcGd",
+	"Yn3JOpNh3rE7eRsO9qslw9hJ8n2DkSylMkW5JjlvgZiCdbRCDBjddrKEj/yWZAlqke6RLMGO9lcixlfc",
+	"0mAimUHmLgAfZSEUPqjZEz0CYHw9eoSw/rb0KJr06xAimCCujYbVin3RNFBLXXxw562yQ3XRIUCwHnRo",
+	"Lu/Cgf7+k/IQihwCREopZq5PhuPCrpO4leuhbyjUZkykP2+BKlYdaIMqhqTpdg8MXhBXEPQrBv8/fvo0",
+	"VTy6rSZoR5+FZvfgf/z20f/vff5QOjpxH5j0nM24sFqUCzOkgvA5nbFTiAsEdRL1Rrinb8+uXvxl/7lR",
+	"Dp965s4GtPpK9/RcycViP/fUDlXHcO4XcO3uj70C6PgbYPNVwQKI9pD9J5dkSqGSJTd/Jq8kkQJNTCOs",
+	"9DvKCC21dGn2a82YFAvhO91hk1sOp6WQz9liwUT+gBNqsWq6GsbbnNPt5DAVIfF7SRT9r4d/eMQ+xcBE",
+	"WIdmrrnl3WPmu2RJmv9RE7kUp+T74x9cDyeI8uSzAqxmUHPVDbJn4ts059QFjn/5aBHN1zD+5aNFB7wk",
+	"iKiVKgfDwRFd8KO7EyAbblGfawu2c59l4Ss0KkZfhA3E33nnevSdSwe9/3j/nwEAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

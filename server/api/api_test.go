@@ -27,7 +27,11 @@ type plane struct {
 
 func newPlane(t *testing.T) *plane {
 	t.Helper()
-	s := servertest.Start(t)
+	return planeOf(t, servertest.Start(t))
+}
+
+func planeOf(t *testing.T, s *servertest.Server) *plane {
+	t.Helper()
 	spec, err := api.GetSpec()
 	if err != nil {
 		t.Fatal(err)

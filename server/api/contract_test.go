@@ -3,6 +3,7 @@ package api_test
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/waxwing-ota/waxwing/server/api"
@@ -14,15 +15,19 @@ func TestEveryOperationHasScopeAndAction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scopes := []string{"none", "read", "release", "rollout", "device", "admin"}
+	scopes := []string{"none", "any", "upload", "sign", "publish", "start", "read", "release", "rollout", "device", "admin"}
 	for path, item := range spec.Paths.Map() {
 		for method, op := range item.Operations() {
 			scope, _ := op.Extensions["x-scope"].(string)
 			if !slices.Contains(scopes, scope) {
 				t.Errorf("%s %s: x-scope is %q", method, path, scope)
 			}
-			if scope == "none" && path != "/session" {
+			if scope == "none" && path != "/session" && path != "/token/exchange" {
 				t.Errorf("%s %s is open to everybody", method, path)
+			}
+			if keeps, given := op.Extensions["x-product"]; given && !slices.Contains([]any{"path", "body", "handler", "free"}, keeps) ||
+				strings.Contains(path, "{product}") && keeps != "path" {
+				t.Errorf("%s %s: x-product is %v", method, path, keeps)
 			}
 			action, _ := op.Extensions["x-audit"].(string)
 			if (method == http.MethodGet) != (action == "") {
@@ -49,7 +54,7 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 			r := p.request(method, path, nil)
 			r.Header.Del("Authorization")
 			p.problem(p.send(r), http.StatusUnauthorized, "not-signed-in", "sign in")
-			if op.Extensions["x-scope"] == "read" {
+			if scope := op.Extensions["x-scope"]; scope == "read" || scope == "any" {
 				continue
 			}
 			r = p.request(method, path, nil)

@@ -68,6 +68,9 @@ func (s *Server) guard(op operation) echo.MiddlewareFunc {
 			if err != nil {
 				return err
 			}
+			if err := op.keep(c, who); err != nil {
+				return err
+			}
 			// Only what a browser adds by itself can be abused from another site: a cookie, or the act of signing in.
 			if who.Cookie || op.open {
 				if err := crossOrigin.Check(r); err != nil {
@@ -111,6 +114,18 @@ func (s *Server) identify(r *http.Request, op operation) (caller, error) {
 		return who, err
 	}
 	return who, who.Require(op.scope)
+}
+
+// keep holds a token that is bound to products to them.
+func (op operation) keep(c echo.Context, who caller) error {
+	switch {
+	case !who.Bound() || op.keeps == "free" || op.keeps == "body" || op.keeps == "handler":
+		return nil
+	case op.keeps == "path":
+		return who.RequireProduct(c.Param("product"))
+	}
+	return fmt.Errorf("%s %w: its token is bound to the product %s, and this is no matter of a product",
+		who.Name, auth.ErrForbidden, strings.Join(who.Products, ", "))
 }
 
 // check compares parameters and JSON body with the contract. Bodies of bytes are read by their handlers, which bound and

@@ -14,6 +14,7 @@ type operation struct {
 	scope  auth.Scope // empty: none is needed
 	open   bool       // x-scope: none
 	stream bool       // its body is bytes, not JSON
+	keeps  string     // x-product: how it keeps to the products of a bound token; empty: a bound token may not do it
 	route  *routers.Route
 }
 
@@ -24,7 +25,8 @@ func operations(spec *openapi3.T) []operation {
 		for method, op := range item.Operations() {
 			op.Security = &openapi3.SecurityRequirements{} // the guard has its own; the checker would read bodies for it
 			scope, _ := op.Extensions["x-scope"].(string)
-			o := operation{open: scope == "none", route: &routers.Route{
+			keeps, _ := op.Extensions["x-product"].(string)
+			o := operation{keeps: keeps, open: scope == "none", route: &routers.Route{
 				Spec: spec, Path: path, PathItem: item, Method: method, Operation: op,
 			}}
 			if !o.open {

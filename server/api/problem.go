@@ -15,6 +15,7 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/server/audit"
 	"github.com/waxwing-ota/waxwing/server/auth"
+	"github.com/waxwing-ota/waxwing/server/auth/oidc"
 	"github.com/waxwing-ota/waxwing/server/conductor"
 	"github.com/waxwing-ota/waxwing/server/fleet"
 	"github.com/waxwing-ota/waxwing/server/release"
@@ -37,10 +38,10 @@ var (
 // shown as they are; any other is an internal error, logged and not shown.
 func kinds() []problemKind {
 	return []problemKind{
-		{http.StatusUnauthorized, "not-signed-in", "Not signed in", []error{auth.ErrMissing, auth.ErrInvalid, auth.ErrExpired}},
-		{http.StatusForbidden, "forbidden", "Not allowed", []error{auth.ErrForbidden, errCrossOrigin}},
+		{http.StatusUnauthorized, "not-signed-in", "Not signed in", []error{auth.ErrMissing, auth.ErrInvalid, auth.ErrExpired, oidc.ErrToken}},
+		{http.StatusForbidden, "forbidden", "Not allowed", []error{auth.ErrForbidden, auth.ErrUntrusted, errCrossOrigin}},
 		{http.StatusRequestEntityTooLarge, "too-large", "Too large", []error{firmware.ErrTooLarge}},
-		{http.StatusServiceUnavailable, "busy", "Busy", []error{errBusy}},
+		{http.StatusServiceUnavailable, "busy", "Busy", []error{errBusy, auth.ErrRush, oidc.ErrIssuer}},
 		{http.StatusConflict, "conflict", "Conflict", []error{
 			release.ErrConflict, auth.ErrLastAdmin, store.ErrExists, store.ErrConflict, repository.ErrExists, errInUse,
 			conductor.ErrBusy, conductor.ErrState,
@@ -50,7 +51,7 @@ func kinds() []problemKind {
 			firmware.ErrCorrupt, trust.ErrUntrusted, trust.ErrMismatch, trust.ErrExpired,
 		}},
 		{http.StatusBadRequest, "invalid", "Invalid request", []error{
-			release.ErrInvalid, firmware.ErrMalformed, repository.ErrInvalid, auth.ErrScopes, audit.ErrToken,
+			release.ErrInvalid, firmware.ErrMalformed, repository.ErrInvalid, auth.ErrScopes, auth.ErrTrust, auth.ErrProducts, audit.ErrToken,
 			build.ErrEmpty, errPageToken, fs.ErrInvalid, fleet.ErrInvalid, fleet.ErrLabelUnknown, rollout.ErrSpec,
 		}},
 	}

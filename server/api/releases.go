@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/server/release"
@@ -15,8 +16,11 @@ func (s *Server) ListProducts(ctx context.Context, _ ListProductsRequestObject) 
 		return nil, err
 	}
 	list := ListProducts200JSONResponse{Items: make([]Product, 0, len(products))}
+	who := callerOf(ctx)
 	for _, p := range products {
-		list.Items = append(list.Items, productView(p))
+		if who.Covers(p.Name) {
+			list.Items = append(list.Items, productView(p))
+		}
 	}
 	return list, nil
 }
@@ -49,11 +53,13 @@ func (s *Server) ListReleases(ctx context.Context, q ListReleasesRequestObject) 
 	if err != nil {
 		return nil, err
 	}
+	who := callerOf(ctx)
+	all = slices.DeleteFunc(all, func(r release.Release) bool { return !who.Covers(r.Product) })
 	part, next, err := page(all, q.Params.PageToken, q.Params.PageSize, func(r release.Release) string { return r.Name() })
 	if err != nil {
 		return nil, err
 	}
-	running, err := s.census(ctx)
+	running, err := s.censusFor(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +72,11 @@ func (s *Server) ListReleases(ctx context.Context, q ListReleasesRequestObject) 
 
 // CreateRelease implements the operation.
 func (s *Server) CreateRelease(ctx context.Context, q CreateReleaseRequestObject) (CreateReleaseResponseObject, error) {
+	if q.Body.Signed == nil {
+		if err := s.mayCreate(ctx, q.Body.Product); err != nil {
+			return nil, err
+		}
+	}
 	want := release.Request{
 		Product: q.Body.Product, Version: q.Body.Version, Hardware: value(q.Body.Hardware), Upload: value(q.Body.Upload),
 	}
@@ -92,7 +103,7 @@ func (s *Server) GetRelease(ctx context.Context, q GetReleaseRequestObject) (Get
 	if err != nil {
 		return nil, err
 	}
-	running, err := s.census(ctx)
+	running, err := s.censusFor(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -46,6 +46,9 @@ func (s *Server) CreateRollout(ctx context.Context, q CreateRolloutRequestObject
 // GetRollout implements the operation.
 func (s *Server) GetRollout(ctx context.Context, q GetRolloutRequestObject) (GetRolloutResponseObject, error) {
 	r, revision, err := s.Rollouts.Get(ctx, q.Id)
+	if err == nil {
+		err = callerOf(ctx).RequireProduct(r.Spec.Product)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +57,15 @@ func (s *Server) GetRollout(ctx context.Context, q GetRolloutRequestObject) (Get
 
 // ActOnRollout implements the operation.
 func (s *Server) ActOnRollout(ctx context.Context, q ActOnRolloutRequestObject) (ActOnRolloutResponseObject, error) {
+	if who := callerOf(ctx); who.Bound() {
+		r, _, err := s.Rollouts.Get(ctx, q.Id)
+		if err == nil {
+			err = who.RequireProduct(r.Spec.Product)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	var reason string
 	if q.Body != nil {
 		reason = value(q.Body.Reason)

@@ -73,7 +73,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.echo.HTTPErrorHandler = s.answerProblem
 	s.echo.Use(requestID, s.recover, harden, s.guardAll(operations(spec)))
-	strict := NewStrictHandler(s, []StrictMiddlewareFunc{s.record(auditActions(spec))})
+	strict := NewStrictHandler(s, []StrictMiddlewareFunc{s.record(auditActions(spec)), s.bound})
 	RegisterHandlersWithBaseURL(s.echo, strict, basePath)
 	s.echo.GET("/healthz", s.health)
 	s.echo.GET("/openapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", contract) })

@@ -35,7 +35,11 @@ func (s *Server) SignOut(ctx context.Context, _ SignOutRequestObject) (SignOutRe
 }
 
 func session(p auth.Principal) Session {
-	return Session{Name: p.Name, Scopes: scopes(p.Scopes), ExpiresAt: optional(p.ExpiresAt)}
+	v := Session{Name: p.Name, Scopes: scopes(p.Scopes), ExpiresAt: optional(p.ExpiresAt)}
+	if p.Bound() {
+		v.Products = &p.Products
+	}
+	return v
 }
 
 func scopes(in []auth.Scope) []Scope {

@@ -51,14 +51,14 @@ func (s *Server) CreateToken(ctx context.Context, q CreateTokenRequestObject) (C
 		for _, scope := range value(q.Body.Scopes) {
 			may = append(may, auth.Scope(scope))
 		}
-		t, secret, err := s.Auth.Create(ctx, value(q.Body.Note), may, life, by)
+		t, secret, err := s.Auth.Create(ctx, value(q.Body.Note), may, value(q.Body.Products), life, by)
 		if err != nil {
 			return nil, err
 		}
 		return CreateToken201JSONResponse{Token: operatorToken(t), Secret: secret, Command: optional("waxwing login --token " + secret)}, nil
 	}
-	if q.Body.Scopes != nil {
-		return nil, fmt.Errorf("%w: scopes are for operator tokens", fleet.ErrInvalid)
+	if q.Body.Scopes != nil || q.Body.Products != nil {
+		return nil, fmt.Errorf("%w: scopes and products are for operator tokens", fleet.ErrInvalid)
 	}
 	t, secret, err := s.Fleet.CreateToken(ctx, fleet.TokenSpec{
 		Note: value(q.Body.Note), Labels: value(q.Body.Labels), Approve: value(q.Body.Approve), Uses: value(q.Body.Uses), Life: life,
@@ -83,10 +83,14 @@ func (s *Server) RevokeToken(ctx context.Context, q RevokeTokenRequestObject) (R
 
 func operatorToken(t auth.Token) Token {
 	may := scopes(t.Scopes)
-	return Token{
-		Id: t.ID, Kind: TokenKindOperator, Note: optional(t.Note), Scopes: &may,
+	v := Token{
+		Id: t.ID, Kind: TokenKindOperator, Note: optional(t.Note), Scopes: &may, Job: jobView(t.Job),
 		CreatedAt: t.CreatedAt, CreatedBy: t.CreatedBy, ExpiresAt: t.ExpiresAt,
 	}
+	if len(t.Products) > 0 {
+		v.Products = &t.Products
+	}
+	return v
 }
 
 func enrolToken(t fleet.Token) Token {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -42,6 +43,14 @@ func describe(e *audit.Entry, request, response any) {
 	case SignInRequestObject:
 		if r, ok := response.(SignIn200JSONResponse); ok {
 			e.Actor = r.Body.Name
+		}
+	case ExchangeTokenRequestObject:
+		if r, ok := response.(ExchangeToken200JSONResponse); ok {
+			e.Actor, e.Subject, e.Detail = r.Name, r.Product, r.Scope
+		}
+	case CreateTrustRequestObject:
+		if r, ok := response.(CreateTrust201JSONResponse); ok {
+			e.Subject, e.Detail = r.Id, fmt.Sprintf("%s %s for %v: %v", r.Platform, r.Product, r.Scopes, r.Claims)
 		}
 	case CreateTokenRequestObject:
 		if r, ok := response.(CreateToken201JSONResponse); ok {

@@ -2,8 +2,12 @@
 //
 // A person or a CI job holds a token, wxo_<id>_<secret>; the store keeps only the SHA-256 of the secret. A token has
 // scopes: read looks at everything; release, rollout and device each change their part and imply read; admin implies all.
+// The steps of a pipeline are scopes of their own, upload, sign, publish and start, and a token may be bound to products.
 // A browser trades its token for a session cookie, so that the secret does not stay in the page; the session ends after
 // [SessionLife] or with its token, whichever is first.
+//
+// A CI job keeps no secret at all: it trades the identity token of its platform for a token that lives for minutes
+// ([Auth.Exchange]), when an administrator trusts its pipeline with a product ([Trust]).
 //
 // Whoever passes is a [Principal]. Services take it as an argument, never from a context of their own making.
 //
@@ -19,10 +23,14 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
+	"github.com/waxwing-ota/waxwing/server/auth/oidc"
 	"github.com/waxwing-ota/waxwing/server/store"
 )
 
@@ -30,6 +38,7 @@ import (
 const (
 	TokensName   = "operators" // token id → Token
 	SessionsName = "sessions"  // hex SHA-256 of the cookie → Session
+	TrustsName   = "trusts"    // trust id → Trust
 )
 
 // Errors that callers tell apart. They are safe to show to whoever asked.
@@ -39,7 +48,7 @@ var (
 	ErrExpired   = errors.New("has expired: ask an administrator for a new one (waxwing token create --kind operator)")
 	ErrForbidden = errors.New("is not allowed to do this")
 	ErrLastAdmin = errors.New("this is the last token that may administer; make another before you revoke it")
-	ErrScopes    = errors.New("an operator token needs at least one scope: read, release, rollout, device or admin")
+	ErrScopes    = errors.New("an operator token needs at least one scope: read, upload, sign, publish, start, release, rollout, device or admin")
 )
 
 // Lives of what is handed out.
@@ -57,6 +66,9 @@ type Token struct {
 	Hash      []byte    `json:"hash"` // SHA-256 of the secret
 	Note      string    `json:"note,omitempty"`
 	Scopes    []Scope   `json:"scopes"`
+	Products  []string  `json:"products,omitempty"` // that it is bound to; none: all
+	Trusts    []string  `json:"trusts,omitempty"`   // ids of the trusts by which a CI job got it; none: a person made it
+	Job       *Job      `json:"job,omitempty"`      // that got it
 	CreatedAt time.Time `json:"created_at"`
 	CreatedBy string    `json:"created_by"`
 	ExpiresAt time.Time `json:"expires_at"`
@@ -68,16 +80,28 @@ type Session struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
-// Options of New. Now may be nil: the clock of the machine.
+// Identities verifies the identity tokens of CI jobs; oidc.Verifier is it.
+type Identities interface {
+	Verify(ctx context.Context, raw string, issuers []string) (*oidc.Token, error)
+}
+
+// Options of New.
 type Options struct {
-	Store *store.Store
-	Now   func() time.Time
+	Store      *store.Store
+	Identities Identities       // nil: no CI job gets a token
+	Log        *slog.Logger     // nil: nothing is logged
+	Now        func() time.Time // nil: the clock of the machine
 }
 
 // Auth checks and hands out credentials. It is safe for concurrent use.
 type Auth struct {
 	tokens   store.Collection[Token]
 	sessions store.Collection[Session]
+	trusts   store.Collection[Trust]
+	store    *store.Store
+	ids      Identities
+	rush     *rate.Limiter // of exchanges: they are open to everybody, and checking a signature is work
+	log      *slog.Logger
 	now      func() time.Time
 }
 
@@ -86,19 +110,30 @@ func New(o Options) *Auth {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	return &Auth{
 		tokens:   store.NewCollection[Token](o.Store, TokensName),
 		sessions: store.NewCollection[Session](o.Store, SessionsName),
-		now:      o.Now,
+		trusts:   store.NewCollection[Trust](o.Store, TrustsName),
+		store:    o.Store, ids: o.Identities, rush: rate.NewLimiter(20, 40), log: o.Log, now: o.Now,
 	}
 }
 
-// Create makes a token and returns it with its secret form, which is not kept. A life of zero is DefaultLife.
-func (a *Auth) Create(ctx context.Context, note string, scopes []Scope, life time.Duration, by string) (Token, string, error) {
+// Create makes a token and returns it with its secret form, which is not kept. A life of zero is DefaultLife. With products
+// it is bound to them, and then its scopes are those of releases and rollouts.
+func (a *Auth) Create(
+	ctx context.Context, note string, scopes []Scope, products []string, life time.Duration, by string,
+) (Token, string, error) {
 	t, secret, err := a.mint(note, scopes, life, by)
 	if err != nil {
 		return Token{}, "", err
 	}
+	if len(products) > 0 && (slices.Contains(scopes, Admin) || slices.Contains(scopes, Device)) {
+		return Token{}, "", fmt.Errorf("the scopes device and admin know no products: %w", ErrScopes)
+	}
+	t.Products = products
 	_, err = a.tokens.Create(ctx, t.ID, t)
 	return t, secret, err
 }
@@ -190,7 +225,9 @@ func (a *Auth) principal(t Token) (Principal, error) {
 	if name == "" {
 		name = "token " + t.ID
 	}
-	return Principal{Name: name, Token: t.ID, Scopes: t.Scopes, ExpiresAt: t.ExpiresAt}, nil
+	return Principal{
+		Name: name, Token: t.ID, Scopes: t.Scopes, Products: t.Products, Job: t.Job, ExpiresAt: t.ExpiresAt,
+	}, nil
 }
 
 // random returns n random bytes in lower-case base32, a form without the separator "_".

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func refused(t *testing.T, what string, err, want error, says string) {
 
 func TestToken(t *testing.T) {
 	a, c := open(t)
-	token, secret, err := a.Create(t.Context(), "ci", []auth.Scope{auth.Release}, time.Hour, "me")
+	token, secret, err := a.Create(t.Context(), "ci", []auth.Scope{auth.Release}, nil, time.Hour, "me")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,31 +57,42 @@ func TestToken(t *testing.T) {
 	c.now = c.now.Add(time.Hour)
 	_, err = a.Bearer(t.Context(), secret)
 	refused(t, "too late", err, auth.ErrExpired, "waxwing token create")
-	_, _, err = a.Create(t.Context(), "", nil, 0, "me")
+	_, _, err = a.Create(t.Context(), "", nil, nil, 0, "me")
 	refused(t, "no scopes", err, auth.ErrScopes, "at least one")
-	_, _, err = a.Create(t.Context(), "", []auth.Scope{"everything"}, 0, "me")
+	_, _, err = a.Create(t.Context(), "", []auth.Scope{"everything"}, nil, 0, "me")
 	refused(t, "unknown scope", err, auth.ErrScopes, "at least one")
 }
 
 func TestScopes(t *testing.T) {
-	every := []auth.Scope{auth.Read, auth.Release, auth.Rollout, auth.Device, auth.Admin}
+	every := []auth.Scope{auth.Upload, auth.Sign, auth.Publish, auth.Start, auth.Read, auth.Release, auth.Rollout, auth.Device, auth.Admin}
+	also := map[auth.Scope][]auth.Scope{
+		auth.Release: {auth.Read, auth.Upload, auth.Sign, auth.Publish}, auth.Rollout: {auth.Read, auth.Start}, auth.Device: {auth.Read}, auth.Admin: every,
+	}
 	for _, has := range every {
 		for _, want := range every {
-			may := has == want || has == auth.Admin || want == auth.Read
+			may := has == want || slices.Contains(also[has], want)
 			if got := auth.May([]auth.Scope{has}, want); got != may {
 				t.Errorf("%s may %s: %v", has, want, got)
 			}
 		}
+		if !auth.May([]auth.Scope{has}, auth.Any) {
+			t.Errorf("%s may not do what everybody may", has)
+		}
 	}
-	if auth.May(nil, auth.Read) || auth.May([]auth.Scope{"nonsense"}, auth.Read) {
-		t.Error("somebody without scopes may read")
+	if auth.May(nil, auth.Any) || auth.May([]auth.Scope{"nonsense", auth.Any}, auth.Any) || auth.May(nil, auth.Read) {
+		t.Error("somebody without scopes may do something")
 	}
 	refused(t, "a reader", auth.Principal{Name: "eyes", Scopes: []auth.Scope{auth.Read}}.Require(auth.Device), auth.ErrForbidden, `"device" is needed`)
+	ci := auth.Principal{Name: "ci", Scopes: []auth.Scope{auth.Upload}, Products: []string{"gw"}}
+	if err := ci.RequireProduct("gw"); err != nil {
+		t.Error(err)
+	}
+	refused(t, "another product", ci.RequireProduct("gw2"), auth.ErrForbidden, "for the product gw")
 }
 
 func TestSession(t *testing.T) {
 	a, c := open(t)
-	token, secret, err := a.Create(t.Context(), "me", []auth.Scope{auth.Admin}, 30*24*time.Hour, "me")
+	token, secret, err := a.Create(t.Context(), "me", []auth.Scope{auth.Admin}, nil, 30*24*time.Hour, "me")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +115,7 @@ func TestSession(t *testing.T) {
 	if cookie, _, err = a.SignIn(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := a.Create(t.Context(), "other", []auth.Scope{auth.Admin}, 0, "me"); err != nil {
+	if _, _, err := a.Create(t.Context(), "other", []auth.Scope{auth.Admin}, nil, 0, "me"); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Revoke(t.Context(), token.ID); err != nil {
@@ -114,7 +126,7 @@ func TestSession(t *testing.T) {
 	if err := a.SignOut(t.Context(), cookie); err != nil {
 		t.Error(err)
 	}
-	_, short, err := a.Create(t.Context(), "short", []auth.Scope{auth.Read}, time.Minute, "me")
+	_, short, err := a.Create(t.Context(), "short", []auth.Scope{auth.Read}, nil, time.Minute, "me")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,6 +81,12 @@ func (r *Releases) Role(ctx context.Context, product string) (role []byte, count
 	return role, p.Value.Counter + 1, err
 }
 
+// Product returns one product; the error matches store.ErrNotFound.
+func (r *Releases) Product(ctx context.Context, name string) (Product, error) {
+	e, err := r.product(ctx, name)
+	return e.Value, err
+}
+
 func (r *Releases) product(ctx context.Context, name string) (store.Entry[Product], error) {
 	e, err := r.products.Get(ctx, name)
 	if errors.Is(err, store.ErrNotFound) {

@@ -119,6 +119,27 @@ func (e NewTokenKind) Valid() bool {
 	}
 }
 
+// Defines values for NewTrustPlatform.
+const (
+	NewTrustPlatformGithub NewTrustPlatform = "github"
+	NewTrustPlatformGitlab NewTrustPlatform = "gitlab"
+	NewTrustPlatformOther  NewTrustPlatform = "other"
+)
+
+// Valid indicates whether the value is a known member of the NewTrustPlatform enum.
+func (e NewTrustPlatform) Valid() bool {
+	switch e {
+	case NewTrustPlatformGithub:
+		return true
+	case NewTrustPlatformGitlab:
+		return true
+	case NewTrustPlatformOther:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PatchesState.
 const (
 	PatchesStateBuilding PatchesState = "building"
@@ -279,9 +300,13 @@ func (e RolloutWaitingFor) Valid() bool {
 const (
 	ScopeAdmin   Scope = "admin"
 	ScopeDevice  Scope = "device"
+	ScopePublish Scope = "publish"
 	ScopeRead    Scope = "read"
 	ScopeRelease Scope = "release"
 	ScopeRollout Scope = "rollout"
+	ScopeSign    Scope = "sign"
+	ScopeStart   Scope = "start"
+	ScopeUpload  Scope = "upload"
 )
 
 // Valid indicates whether the value is a known member of the Scope enum.
@@ -291,11 +316,19 @@ func (e Scope) Valid() bool {
 		return true
 	case ScopeDevice:
 		return true
+	case ScopePublish:
+		return true
 	case ScopeRead:
 		return true
 	case ScopeRelease:
 		return true
 	case ScopeRollout:
+		return true
+	case ScopeSign:
+		return true
+	case ScopeStart:
+		return true
+	case ScopeUpload:
 		return true
 	default:
 		return false
@@ -440,6 +473,60 @@ func (e TokenKind) Valid() bool {
 	}
 }
 
+// Defines values for TokenExchangeGrantType.
+const (
+	TokenExchangeGrant TokenExchangeGrantType = "urn:ietf:params:oauth:grant-type:token-exchange"
+)
+
+// Valid indicates whether the value is a known member of the TokenExchangeGrantType enum.
+func (e TokenExchangeGrantType) Valid() bool {
+	switch e {
+	case TokenExchangeGrant:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TokenExchangeSubjectTokenType.
+const (
+	SubjectTokenID  TokenExchangeSubjectTokenType = "urn:ietf:params:oauth:token-type:id_token"
+	SubjectTokenJWT TokenExchangeSubjectTokenType = "urn:ietf:params:oauth:token-type:jwt"
+)
+
+// Valid indicates whether the value is a known member of the TokenExchangeSubjectTokenType enum.
+func (e TokenExchangeSubjectTokenType) Valid() bool {
+	switch e {
+	case SubjectTokenID:
+		return true
+	case SubjectTokenJWT:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TrustPlatform.
+const (
+	TrustPlatformGithub TrustPlatform = "github"
+	TrustPlatformGitlab TrustPlatform = "gitlab"
+	TrustPlatformOther  TrustPlatform = "other"
+)
+
+// Valid indicates whether the value is a known member of the TrustPlatform enum.
+func (e TrustPlatform) Valid() bool {
+	switch e {
+	case TrustPlatformGithub:
+		return true
+	case TrustPlatformGitlab:
+		return true
+	case TrustPlatformOther:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ActOnRolloutParamsAction.
 const (
 	ActOnRolloutParamsActionAbort   ActOnRolloutParamsAction = "abort"
@@ -512,6 +599,9 @@ type AuditList struct {
 	NextPageToken *string      `json:"next_page_token,omitempty"`
 }
 
+// BoundTo The only products that the token works on; absent when it is bound to none.
+type BoundTo = []string
+
 // Bytes Where the last updates came from, summed over devices.
 type Bytes struct {
 	Done   *int64 `json:"done,omitempty"`
@@ -526,6 +616,9 @@ type Bytes struct {
 type ChunkIDs struct {
 	Ids []SHA256 `json:"ids"`
 }
+
+// Claims For each claim of the identity token the values that are taken; all claims must fit. "*" stands for text without "/" in the name of a branch or tag, after refs/heads/ or refs/tags/, in ref, ref_path, workflow_ref and ci_config_ref_uri.
+type Claims map[string][]string
 
 // Component defines model for Component.
 type Component struct {
@@ -644,6 +737,27 @@ type DeviceList struct {
 	Total int `json:"total"`
 }
 
+// ExchangedToken defines model for ExchangedToken.
+type ExchangedToken struct {
+	AccessToken string `json:"access_token"`
+
+	// ExpiresIn seconds
+	ExpiresIn int `json:"expires_in"`
+
+	// IssuedTokenType urn:ietf:params:oauth:token-type:access_token
+	IssuedTokenType string `json:"issued_token_type"`
+
+	// Name How the audit trail calls the job.
+	Name    string `json:"name"`
+	Product string `json:"product"`
+
+	// Scope With spaces between.
+	Scope string `json:"scope"`
+
+	// TokenType Bearer
+	TokenType string `json:"token_type"`
+}
+
 // Exclusion defines model for Exclusion.
 type Exclusion struct {
 	Devices int    `json:"devices"`
@@ -684,6 +798,24 @@ type Group struct {
 type Health struct {
 	DeadlineSeconds *int      `json:"deadline_seconds,omitempty"`
 	Probes          *[]string `json:"probes,omitempty"`
+}
+
+// Job A CI job, as its platform vouches for it.
+type Job struct {
+	// Actor Who began it.
+	Actor      *string `json:"actor,omitempty"`
+	Commit     *string `json:"commit,omitempty"`
+	Issuer     string  `json:"issuer"`
+	Platform   string  `json:"platform"`
+	Ref        *string `json:"ref,omitempty"`
+	Repository *string `json:"repository,omitempty"`
+
+	// Run Its URL, or its id.
+	Run     *string `json:"run,omitempty"`
+	Subject string  `json:"subject"`
+
+	// Workflow File and ref.
+	Workflow *string `json:"workflow,omitempty"`
 }
 
 // KeptRelease defines model for KeptRelease.
@@ -760,6 +892,9 @@ type NewToken struct {
 	Labels *map[string]string `json:"labels,omitempty"`
 	Note   *string            `json:"note,omitempty"`
 
+	// Products The only products that the token works on; absent when it is bound to none.
+	Products *BoundTo `json:"products,omitempty"`
+
 	// Scopes operator
 	Scopes *[]Scope `json:"scopes,omitempty"`
 
@@ -772,6 +907,29 @@ type NewToken struct {
 
 // NewTokenKind defines model for NewToken.Kind.
 type NewTokenKind string
+
+// NewTrust defines model for NewTrust.
+type NewTrust struct {
+	// Audience That the jobs ask their identity token for: the URL of this server as they know it.
+	Audience string `json:"audience"`
+
+	// Claims For each claim of the identity token the values that are taken; all claims must fit. "*" stands for text without "/" in the name of a branch or tag, after refs/heads/ or refs/tags/, in ref, ref_path, workflow_ref and ci_config_ref_uri.
+	Claims Claims `json:"claims"`
+
+	// Issuer Default: that of github.com or gitlab.com.
+	Issuer   *string          `json:"issuer,omitempty"`
+	Platform NewTrustPlatform `json:"platform"`
+	Product  string           `json:"product"`
+
+	// Scopes Of upload, sign, publish and start.
+	Scopes []Scope `json:"scopes"`
+
+	// TtlSeconds Of the tokens; default: half an hour.
+	TtlSeconds *int `json:"ttl_seconds,omitempty"`
+}
+
+// NewTrustPlatform defines model for NewTrust.Platform.
+type NewTrustPlatform string
 
 // Offence defines model for Offence.
 type Offence struct {
@@ -1028,7 +1186,10 @@ type Scope string
 type Session struct {
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	Name      string     `json:"name"`
-	Scopes    []Scope    `json:"scopes"`
+
+	// Products The only products that the token works on; absent when it is bound to none.
+	Products *BoundTo `json:"products,omitempty"`
+	Scopes   []Scope  `json:"scopes"`
 }
 
 // SignedRelease defines model for SignedRelease.
@@ -1269,15 +1430,21 @@ type Status string
 
 // Token defines model for Token.
 type Token struct {
-	Approve   *bool              `json:"approve,omitempty"`
-	CreatedAt time.Time          `json:"created_at"`
-	CreatedBy string             `json:"created_by"`
-	ExpiresAt time.Time          `json:"expires_at"`
-	Id        string             `json:"id"`
-	Kind      TokenKind          `json:"kind"`
-	Labels    *map[string]string `json:"labels,omitempty"`
-	Note      *string            `json:"note,omitempty"`
-	Scopes    *[]Scope           `json:"scopes,omitempty"`
+	Approve   *bool     `json:"approve,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	CreatedBy string    `json:"created_by"`
+	ExpiresAt time.Time `json:"expires_at"`
+	Id        string    `json:"id"`
+
+	// Job A CI job, as its platform vouches for it.
+	Job    *Job               `json:"job,omitempty"`
+	Kind   TokenKind          `json:"kind"`
+	Labels *map[string]string `json:"labels,omitempty"`
+	Note   *string            `json:"note,omitempty"`
+
+	// Products The only products that the token works on; absent when it is bound to none.
+	Products *BoundTo `json:"products,omitempty"`
+	Scopes   *[]Scope `json:"scopes,omitempty"`
 
 	// UsesLeft Absent without a limit.
 	UsesLeft *int `json:"uses_left,omitempty"`
@@ -1285,6 +1452,46 @@ type Token struct {
 
 // TokenKind defines model for Token.Kind.
 type TokenKind string
+
+// TokenExchange defines model for TokenExchange.
+type TokenExchange struct {
+	GrantType TokenExchangeGrantType `json:"grant_type"`
+
+	// Product Needed when the pipeline is trusted with several.
+	Product *string `json:"product,omitempty"`
+
+	// Scope Scopes, with spaces between; absent: all that the job may have.
+	Scope *string `json:"scope,omitempty"`
+
+	// SubjectToken The identity token that the platform gives to the job.
+	SubjectToken     string                        `json:"subject_token"`
+	SubjectTokenType TokenExchangeSubjectTokenType `json:"subject_token_type"`
+}
+
+// TokenExchangeGrantType defines model for TokenExchange.GrantType.
+type TokenExchangeGrantType string
+
+// TokenExchangeSubjectTokenType defines model for TokenExchange.SubjectTokenType.
+type TokenExchangeSubjectTokenType string
+
+// Trust defines model for Trust.
+type Trust struct {
+	Audience string `json:"audience"`
+
+	// Claims For each claim of the identity token the values that are taken; all claims must fit. "*" stands for text without "/" in the name of a branch or tag, after refs/heads/ or refs/tags/, in ref, ref_path, workflow_ref and ci_config_ref_uri.
+	Claims     Claims        `json:"claims"`
+	CreatedAt  time.Time     `json:"created_at"`
+	CreatedBy  string        `json:"created_by"`
+	Id         string        `json:"id"`
+	Issuer     string        `json:"issuer"`
+	Platform   TrustPlatform `json:"platform"`
+	Product    string        `json:"product"`
+	Scopes     []Scope       `json:"scopes"`
+	TtlSeconds int           `json:"ttl_seconds"`
+}
+
+// TrustPlatform defines model for Trust.Platform.
+type TrustPlatform string
 
 // Update defines model for Update.
 type Update struct {
@@ -1491,8 +1698,14 @@ type ActOnRolloutJSONRequestBody ActOnRolloutJSONBody
 // SignInJSONRequestBody defines body for SignIn for application/json ContentType.
 type SignInJSONRequestBody SignInJSONBody
 
+// ExchangeTokenFormdataRequestBody defines body for ExchangeToken for application/x-www-form-urlencoded ContentType.
+type ExchangeTokenFormdataRequestBody = TokenExchange
+
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = NewToken
+
+// CreateTrustJSONRequestBody defines body for CreateTrust for application/json ContentType.
+type CreateTrustJSONRequestBody = NewTrust
 
 // CreateUploadJSONRequestBody defines body for CreateUpload for application/json ContentType.
 type CreateUploadJSONRequestBody CreateUploadJSONBody
@@ -1706,8 +1919,9 @@ type ClientInterface interface {
 	// CreateReleaseWithBody Publish a release, from an upload (the server cuts and signs) or from chunks that are here (signed by the server or by the sender).
 	//
 	// Exactly one of `upload`, `components` and `signed` is given. Doing it again with the same bytes answers with the
-	// release; the same version with other bytes is a conflict. The product is made when it does not exist and the server
-	// may sign for it.
+	// release; the same version with other bytes is a conflict. The product is made when it does not exist, the server
+	// may sign for it and the caller has the scope release. Without `signed` the caller needs the scope sign too: the
+	// server's product key signs.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1717,8 +1931,9 @@ type ClientInterface interface {
 	// CreateRelease Publish a release, from an upload (the server cuts and signs) or from chunks that are here (signed by the server or by the sender).
 	//
 	// Exactly one of `upload`, `components` and `signed` is given. Doing it again with the same bytes answers with the
-	// release; the same version with other bytes is a conflict. The product is made when it does not exist and the server
-	// may sign for it.
+	// release; the same version with other bytes is a conflict. The product is made when it does not exist, the server
+	// may sign for it and the caller has the scope release. Without `signed` the caller needs the scope sign too: the
+	// server's product key signs.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1814,6 +2029,24 @@ type ClientInterface interface {
 	// Corresponds with GET /sites/{id} (the `GetSite` operationId).
 	GetSite(ctx context.Context, id ID, params *GetSiteParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ExchangeTokenWithBody Trade the identity token of a CI job for a short-lived token (OAuth 2.0 Token Exchange, RFC 8693).
+	//
+	// Which jobs get one, for which product and which steps, is said by `/trusts`. The token lives for 10 to 60 minutes.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /token/exchange (the `ExchangeToken` operationId).
+	ExchangeTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExchangeTokenWithFormdataBody Trade the identity token of a CI job for a short-lived token (OAuth 2.0 Token Exchange, RFC 8693).
+	//
+	// Which jobs get one, for which product and which steps, is said by `/trusts`. The token lives for 10 to 60 minutes.
+	//
+	// Takes a body of the `application/x-www-form-urlencoded` content type.
+	//
+	// Corresponds with POST /token/exchange (the `ExchangeToken` operationId).
+	ExchangeTokenWithFormdataBody(ctx context.Context, body ExchangeTokenFormdataRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListTokens Enrolment and operator tokens, without their secrets.
 	//
 	// Corresponds with GET /tokens (the `ListTokens` operationId).
@@ -1837,6 +2070,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /tokens/{id} (the `RevokeToken` operationId).
 	RevokeToken(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListTrusts Which pipelines may get a token, and for what.
+	//
+	// Corresponds with GET /trusts (the `ListTrusts` operationId).
+	ListTrusts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateTrustWithBody Trust a pipeline with steps of one product.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /trusts (the `CreateTrust` operationId).
+	CreateTrustWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateTrust Trust a pipeline with steps of one product.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /trusts (the `CreateTrust` operationId).
+	CreateTrust(ctx context.Context, body CreateTrustJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveTrust Trust it no longer. The tokens that came of it end at once.
+	//
+	// Corresponds with DELETE /trusts/{id} (the `RemoveTrust` operationId).
+	RemoveTrust(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateUploadWithBody Begin to upload an image; send its bytes with PATCH.
 	//
@@ -2225,8 +2482,9 @@ func (c *Client) ListReleases(ctx context.Context, params *ListReleasesParams, r
 // CreateReleaseWithBody Publish a release, from an upload (the server cuts and signs) or from chunks that are here (signed by the server or by the sender).
 //
 // Exactly one of `upload`, `components` and `signed` is given. Doing it again with the same bytes answers with the
-// release; the same version with other bytes is a conflict. The product is made when it does not exist and the server
-// may sign for it.
+// release; the same version with other bytes is a conflict. The product is made when it does not exist, the server
+// may sign for it and the caller has the scope release. Without `signed` the caller needs the scope sign too: the
+// server's product key signs.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2246,8 +2504,9 @@ func (c *Client) CreateReleaseWithBody(ctx context.Context, contentType string, 
 // CreateRelease Publish a release, from an upload (the server cuts and signs) or from chunks that are here (signed by the server or by the sender).
 //
 // Exactly one of `upload`, `components` and `signed` is given. Doing it again with the same bytes answers with the
-// release; the same version with other bytes is a conflict. The product is made when it does not exist and the server
-// may sign for it.
+// release; the same version with other bytes is a conflict. The product is made when it does not exist, the server
+// may sign for it and the caller has the scope release. Without `signed` the caller needs the scope sign too: the
+// server's product key signs.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2503,6 +2762,44 @@ func (c *Client) GetSite(ctx context.Context, id ID, params *GetSiteParams, reqE
 	return c.Client.Do(req)
 }
 
+// ExchangeTokenWithBody Trade the identity token of a CI job for a short-lived token (OAuth 2.0 Token Exchange, RFC 8693).
+//
+// Which jobs get one, for which product and which steps, is said by `/trusts`. The token lives for 10 to 60 minutes.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /token/exchange (the `ExchangeToken` operationId).
+func (c *Client) ExchangeTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExchangeTokenRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExchangeTokenWithFormdataBody Trade the identity token of a CI job for a short-lived token (OAuth 2.0 Token Exchange, RFC 8693).
+//
+// Which jobs get one, for which product and which steps, is said by `/trusts`. The token lives for 10 to 60 minutes.
+//
+// Takes a body of the `application/x-www-form-urlencoded` content type.
+//
+// Corresponds with POST /token/exchange (the `ExchangeToken` operationId).
+func (c *Client) ExchangeTokenWithFormdataBody(ctx context.Context, body ExchangeTokenFormdataRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExchangeTokenRequestWithFormdataBody(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListTokens Enrolment and operator tokens, without their secrets.
 //
 // Corresponds with GET /tokens (the `ListTokens` operationId).
@@ -2557,6 +2854,70 @@ func (c *Client) CreateToken(ctx context.Context, body CreateTokenJSONRequestBod
 // Corresponds with DELETE /tokens/{id} (the `RevokeToken` operationId).
 func (c *Client) RevokeToken(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRevokeTokenRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListTrusts Which pipelines may get a token, and for what.
+//
+// Corresponds with GET /trusts (the `ListTrusts` operationId).
+func (c *Client) ListTrusts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListTrustsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateTrustWithBody Trust a pipeline with steps of one product.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /trusts (the `CreateTrust` operationId).
+func (c *Client) CreateTrustWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateTrustRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateTrust Trust a pipeline with steps of one product.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /trusts (the `CreateTrust` operationId).
+func (c *Client) CreateTrust(ctx context.Context, body CreateTrustJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateTrustRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveTrust Trust it no longer. The tokens that came of it end at once.
+//
+// Corresponds with DELETE /trusts/{id} (the `RemoveTrust` operationId).
+func (c *Client) RemoveTrust(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveTrustRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -4169,6 +4530,46 @@ func NewGetSiteRequest(server string, id ID, params *GetSiteParams) (*http.Reque
 	return req, nil
 }
 
+// NewExchangeTokenRequestWithFormdataBody calls the generic ExchangeToken builder with application/x-www-form-urlencoded body
+func NewExchangeTokenRequestWithFormdataBody(server string, body ExchangeTokenFormdataRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	bodyStr, err := runtime.MarshalForm(body, nil)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = strings.NewReader(bodyStr.Encode())
+	return NewExchangeTokenRequestWithBody(server, "application/x-www-form-urlencoded", bodyReader)
+}
+
+// NewExchangeTokenRequestWithBody constructs an http.Request for the ExchangeToken method, with any body, and a specified content type
+func NewExchangeTokenRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/token/exchange")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListTokensRequest constructs an http.Request for the ListTokens method
 func NewListTokensRequest(server string) (*http.Request, error) {
 	var err error
@@ -4253,6 +4654,107 @@ func NewRevokeTokenRequest(server string, id ID) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/tokens/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListTrustsRequest constructs an http.Request for the ListTrusts method
+func NewListTrustsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/trusts")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateTrustRequest calls the generic CreateTrust builder with application/json body
+func NewCreateTrustRequest(server string, body CreateTrustJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateTrustRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewCreateTrustRequestWithBody constructs an http.Request for the CreateTrust method, with any body, and a specified content type
+func NewCreateTrustRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/trusts")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRemoveTrustRequest constructs an http.Request for the RemoveTrust method
+func NewRemoveTrustRequest(server string, id ID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/trusts/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4640,8 +5142,9 @@ type ClientWithResponsesInterface interface {
 	// CreateReleaseWithBodyWithResponse Publish a release, from an upload (the server cuts and signs) or from chunks that are here (signed by the server or by the sender).
 	//
 	// Exactly one of `upload`, `components` and `signed` is given. Doing it again with the same bytes answers with the
-	// release; the same version with other bytes is a conflict. The product is made when it does not exist and the server
-	// may sign for it.
+	// release; the same version with other bytes is a conflict. The product is made when it does not exist, the server
+	// may sign for it and the caller has the scope release. Without `signed` the caller needs the scope sign too: the
+	// server's product key signs.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4651,8 +5154,9 @@ type ClientWithResponsesInterface interface {
 	// CreateReleaseWithResponse Publish a release, from an upload (the server cuts and signs) or from chunks that are here (signed by the server or by the sender).
 	//
 	// Exactly one of `upload`, `components` and `signed` is given. Doing it again with the same bytes answers with the
-	// release; the same version with other bytes is a conflict. The product is made when it does not exist and the server
-	// may sign for it.
+	// release; the same version with other bytes is a conflict. The product is made when it does not exist, the server
+	// may sign for it and the caller has the scope release. Without `signed` the caller needs the scope sign too: the
+	// server's product key signs.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4766,6 +5270,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /sites/{id} (the `GetSite` operationId).
 	GetSiteWithResponse(ctx context.Context, id ID, params *GetSiteParams, reqEditors ...RequestEditorFn) (*GetSiteResponse, error)
 
+	// ExchangeTokenWithBodyWithResponse Trade the identity token of a CI job for a short-lived token (OAuth 2.0 Token Exchange, RFC 8693).
+	//
+	// Which jobs get one, for which product and which steps, is said by `/trusts`. The token lives for 10 to 60 minutes.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /token/exchange (the `ExchangeToken` operationId).
+	ExchangeTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExchangeTokenResponse, error)
+
+	// ExchangeTokenWithFormdataBodyWithResponse Trade the identity token of a CI job for a short-lived token (OAuth 2.0 Token Exchange, RFC 8693).
+	//
+	// Which jobs get one, for which product and which steps, is said by `/trusts`. The token lives for 10 to 60 minutes.
+	//
+	// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /token/exchange (the `ExchangeToken` operationId).
+	ExchangeTokenWithFormdataBodyWithResponse(ctx context.Context, body ExchangeTokenFormdataRequestBody, reqEditors ...RequestEditorFn) (*ExchangeTokenResponse, error)
+
 	// ListTokensWithResponse Enrolment and operator tokens, without their secrets.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -4793,6 +5315,34 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /tokens/{id} (the `RevokeToken` operationId).
 	RevokeTokenWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error)
+
+	// ListTrustsWithResponse Which pipelines may get a token, and for what.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /trusts (the `ListTrusts` operationId).
+	ListTrustsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListTrustsResponse, error)
+
+	// CreateTrustWithBodyWithResponse Trust a pipeline with steps of one product.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /trusts (the `CreateTrust` operationId).
+	CreateTrustWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateTrustResponse, error)
+
+	// CreateTrustWithResponse Trust a pipeline with steps of one product.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /trusts (the `CreateTrust` operationId).
+	CreateTrustWithResponse(ctx context.Context, body CreateTrustJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateTrustResponse, error)
+
+	// RemoveTrustWithResponse Trust it no longer. The tokens that came of it end at once.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /trusts/{id} (the `RemoveTrust` operationId).
+	RemoveTrustWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*RemoveTrustResponse, error)
 
 	// CreateUploadWithBodyWithResponse Begin to upload an image; send its bytes with PATCH.
 	//
@@ -6305,6 +6855,54 @@ func (r GetSiteResponse) ContentType() string {
 	return ""
 }
 
+type ExchangeTokenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ExchangedToken
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ExchangeTokenResponse) GetJSON200() *ExchangedToken {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExchangeTokenResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExchangeTokenResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExchangeTokenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExchangeTokenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExchangeTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListTokensResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6440,6 +7038,147 @@ func (r RevokeTokenResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RevokeTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListTrustsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *struct {
+		Items []Trust `json:"items"`
+	}
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListTrustsResponse) GetJSON200() *struct {
+	Items []Trust `json:"items"`
+} {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListTrustsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListTrustsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListTrustsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListTrustsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListTrustsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreateTrustResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Trust
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateTrustResponse) GetJSON201() *Trust {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateTrustResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateTrustResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateTrustResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateTrustResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateTrustResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveTrustResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveTrustResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveTrustResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveTrustResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveTrustResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveTrustResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6922,8 +7661,9 @@ func (c *ClientWithResponses) ListReleasesWithResponse(ctx context.Context, para
 // CreateReleaseWithBodyWithResponse Publish a release, from an upload (the server cuts and signs) or from chunks that are here (signed by the server or by the sender).
 //
 // Exactly one of `upload`, `components` and `signed` is given. Doing it again with the same bytes answers with the
-// release; the same version with other bytes is a conflict. The product is made when it does not exist and the server
-// may sign for it.
+// release; the same version with other bytes is a conflict. The product is made when it does not exist, the server
+// may sign for it and the caller has the scope release. Without `signed` the caller needs the scope sign too: the
+// server's product key signs.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6939,8 +7679,9 @@ func (c *ClientWithResponses) CreateReleaseWithBodyWithResponse(ctx context.Cont
 // CreateReleaseWithResponse Publish a release, from an upload (the server cuts and signs) or from chunks that are here (signed by the server or by the sender).
 //
 // Exactly one of `upload`, `components` and `signed` is given. Doing it again with the same bytes answers with the
-// release; the same version with other bytes is a conflict. The product is made when it does not exist and the server
-// may sign for it.
+// release; the same version with other bytes is a conflict. The product is made when it does not exist, the server
+// may sign for it and the caller has the scope release. Without `signed` the caller needs the scope sign too: the
+// server's product key signs.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7150,6 +7891,36 @@ func (c *ClientWithResponses) GetSiteWithResponse(ctx context.Context, id ID, pa
 	return ParseGetSiteResponse(rsp)
 }
 
+// ExchangeTokenWithBodyWithResponse Trade the identity token of a CI job for a short-lived token (OAuth 2.0 Token Exchange, RFC 8693).
+//
+// Which jobs get one, for which product and which steps, is said by `/trusts`. The token lives for 10 to 60 minutes.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /token/exchange (the `ExchangeToken` operationId).
+func (c *ClientWithResponses) ExchangeTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExchangeTokenResponse, error) {
+	rsp, err := c.ExchangeTokenWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExchangeTokenResponse(rsp)
+}
+
+// ExchangeTokenWithFormdataBodyWithResponse Trade the identity token of a CI job for a short-lived token (OAuth 2.0 Token Exchange, RFC 8693).
+//
+// Which jobs get one, for which product and which steps, is said by `/trusts`. The token lives for 10 to 60 minutes.
+//
+// Takes a body of the `application/x-www-form-urlencoded` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /token/exchange (the `ExchangeToken` operationId).
+func (c *ClientWithResponses) ExchangeTokenWithFormdataBodyWithResponse(ctx context.Context, body ExchangeTokenFormdataRequestBody, reqEditors ...RequestEditorFn) (*ExchangeTokenResponse, error) {
+	rsp, err := c.ExchangeTokenWithFormdataBody(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExchangeTokenResponse(rsp)
+}
+
 // ListTokensWithResponse Enrolment and operator tokens, without their secrets.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -7200,6 +7971,58 @@ func (c *ClientWithResponses) RevokeTokenWithResponse(ctx context.Context, id ID
 		return nil, err
 	}
 	return ParseRevokeTokenResponse(rsp)
+}
+
+// ListTrustsWithResponse Which pipelines may get a token, and for what.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /trusts (the `ListTrusts` operationId).
+func (c *ClientWithResponses) ListTrustsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListTrustsResponse, error) {
+	rsp, err := c.ListTrusts(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListTrustsResponse(rsp)
+}
+
+// CreateTrustWithBodyWithResponse Trust a pipeline with steps of one product.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /trusts (the `CreateTrust` operationId).
+func (c *ClientWithResponses) CreateTrustWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateTrustResponse, error) {
+	rsp, err := c.CreateTrustWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateTrustResponse(rsp)
+}
+
+// CreateTrustWithResponse Trust a pipeline with steps of one product.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /trusts (the `CreateTrust` operationId).
+func (c *ClientWithResponses) CreateTrustWithResponse(ctx context.Context, body CreateTrustJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateTrustResponse, error) {
+	rsp, err := c.CreateTrust(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateTrustResponse(rsp)
+}
+
+// RemoveTrustWithResponse Trust it no longer. The tokens that came of it end at once.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /trusts/{id} (the `RemoveTrust` operationId).
+func (c *ClientWithResponses) RemoveTrustWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*RemoveTrustResponse, error) {
+	rsp, err := c.RemoveTrust(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveTrustResponse(rsp)
 }
 
 // CreateUploadWithBodyWithResponse Begin to upload an image; send its bytes with PATCH.
@@ -8297,6 +9120,39 @@ func ParseGetSiteResponse(rsp *http.Response) (*GetSiteResponse, error) {
 	return response, nil
 }
 
+// ParseExchangeTokenResponse parses an HTTP response from a ExchangeTokenWithResponse call
+func ParseExchangeTokenResponse(rsp *http.Response) (*ExchangeTokenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExchangeTokenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ExchangedToken
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListTokensResponse parses an HTTP response from a ListTokensWithResponse call
 func ParseListTokensResponse(rsp *http.Response) (*ListTokensResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -8374,6 +9230,103 @@ func ParseRevokeTokenResponse(rsp *http.Response) (*RevokeTokenResponse, error) 
 	}
 
 	response := &RevokeTokenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListTrustsResponse parses an HTTP response from a ListTrustsWithResponse call
+func ParseListTrustsResponse(rsp *http.Response) (*ListTrustsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListTrustsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest struct {
+			Items []Trust `json:"items"`
+		}
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateTrustResponse parses an HTTP response from a CreateTrustWithResponse call
+func ParseCreateTrustResponse(rsp *http.Response) (*CreateTrustResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateTrustResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Trust
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveTrustResponse parses an HTTP response from a RemoveTrustWithResponse call
+func ParseRemoveTrustResponse(rsp *http.Response) (*RemoveTrustResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveTrustResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -95,6 +95,7 @@ func command(words io.Writer) *cobra.Command {
 	f.StringVar(&o.OperatorCert, "operator-tls-cert", "", "PEM `FILE` with the certificate of the operator plane")
 	f.StringVar(&o.OperatorKey, "operator-tls-key", "", "PEM `FILE` with its key")
 	f.BoolVar(&o.InsecureOperator, "insecure-operator", false, "let operators in without TLS beyond loopback, behind a proxy that adds it")
+	f.StringVar(&o.OIDCCA, "oidc-ca", "", "PEM `FILE` with CAs that vouch for issuers of CI jobs' identities, beside the system's")
 	f.StringSliceVar(&o.Etcd, "etcd", nil, "`URLS` of an etcd cluster (default: one inside this process)")
 	f.StringVar(&o.MQTTBroker, "mqtt-broker", "", "`URL` of an external broker, tls://host:port (default: one inside this process)")
 	f.StringVar(&o.MQTTCA, "mqtt-ca", "", "PEM `FILE` with the CA of that broker (default: the fleet CA)")
