@@ -36,7 +36,8 @@ func (a *app) root() *cobra.Command {
 		Long: `Waxwing publishes releases, walks rollouts and looks after devices.
 
 Data goes to standard output, as a table or with -o json; words go to standard error. Server and token come from
---server, from WAXWING_SERVER and WAXWING_TOKEN, or from the last login, in this order.
+--server, from WAXWING_SERVER and WAXWING_TOKEN, or from the last login, in this order. In a CI job without a token the job's
+OIDC identity is traded for one, when the server trusts its pipeline (waxwing ci trust).
 
 Exit codes: 0 done, 1 failed, 2 wrong command line, 3 no such thing, 4 contradicts what is there,
 5 not signed in or not allowed, 6 the rollout was aborted.`,
@@ -55,7 +56,7 @@ Exit codes: 0 done, 1 failed, 2 wrong command line, 3 no such thing, 4 contradic
 	c.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "`FORMAT` of data: table or json")
 	c.PersistentFlags().StringVar(&a.server, "server", "", "`URL` of the operator plane")
 	c.AddCommand(a.login(), a.logout(), a.whoami(), a.keys(), a.product(), a.release(), a.rollout(), a.device(), a.site(), a.group(),
-		a.token(), a.audit())
+		a.token(), a.ci(), a.audit())
 	strict(c)
 	return c
 }
@@ -90,18 +91,23 @@ func (a *app) api() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if token == "" && a.inJob() {
+		return connect(server, "", client.WithRequestEditorFn(a.asJob(server)))
+	}
 	return connect(server, token)
 }
 
-func connect(server, token string) (*client.Client, error) {
-	return client.NewClient(strings.TrimSuffix(server, "/")+"/api/v1", client.WithHTTPClient(&http.Client{}),
+func connect(server, token string, more ...client.ClientOption) (*client.Client, error) {
+	return client.NewClient(strings.TrimSuffix(server, "/")+"/api/v1", append([]client.ClientOption{
+		client.WithHTTPClient(&http.Client{}),
 		client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
 			if token != "" {
 				r.Header.Set("Authorization", "Bearer "+token)
 			}
 			r.Header.Set("User-Agent", "waxwing/"+buildVersion())
 			return nil
-		}))
+		}),
+	}, more...)...)
 }
 
 // none is the answer of operations that answer with nothing.

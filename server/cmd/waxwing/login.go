@@ -92,11 +92,15 @@ func (c credentials) write() (string, error) {
 }
 
 func (a *app) login() *cobra.Command {
-	var token, tokenFile string
+	var token, tokenFile, audience, product string
+	var asJob bool
 	c := &cobra.Command{
 		Use: "login", Short: "Sign in and remember it", Args: cobra.NoArgs,
 		Long: `Sign in with an operator token and remember it in ~/.config/waxwing/credentials.json (mode 0600).
-The first token of a server is in DIR/admin.token of its data folder. Without --token and --token-file it is asked for.`,
+The first token of a server is in DIR/admin.token of its data folder. Without --token and --token-file it is asked for.
+
+With --oidc a CI job trades the identity token of its platform for a token of minutes. Other commands do that by themselves
+in a job that is not signed in.`,
 		Example: "  waxwing login --server http://127.0.0.1:8080 --token-file d/admin.token",
 		RunE: func(c *cobra.Command, _ []string) error {
 			server := a.server
@@ -106,7 +110,17 @@ The first token of a server is in DIR/admin.token of its data folder. Without --
 			if server == "" {
 				server = defaultServer
 			}
-			token, err := a.askToken(token, tokenFile)
+			var err error
+			if asJob {
+				var got client.ExchangedToken
+				if token != "" || tokenFile != "" {
+					return usage("--oidc takes no other token")
+				}
+				got, err = a.exchange(c.Context(), server, product, audience)
+				token = got.AccessToken
+			} else {
+				token, err = a.askToken(token, tokenFile)
+			}
 			if err != nil {
 				return err
 			}
@@ -128,6 +142,9 @@ The first token of a server is in DIR/admin.token of its data folder. Without --
 	}
 	c.Flags().StringVar(&token, "token", "", "operator `TOKEN`, wxo_…; others on this machine may see it in the process list")
 	c.Flags().StringVar(&tokenFile, "token-file", "", "`FILE` with the token; - is standard input")
+	c.Flags().BoolVar(&asJob, "oidc", false, "sign in as the CI job that this runs in")
+	c.Flags().StringVar(&audience, "audience", "", "with --oidc: `TEXT` that the identity token is for (default: the server's URL, or WAXWING_OIDC_AUDIENCE)")
+	c.Flags().StringVar(&product, "product", "", "with --oidc: `NAME` of the product, when the pipeline works on several (or WAXWING_PRODUCT)")
 	return c
 }
 
@@ -196,8 +213,8 @@ func (a *app) whoami() *cobra.Command {
 				return err
 			}
 			return a.print(who, func(w io.Writer) {
-				row(w, "NAME", "SCOPES", "EXPIRES", "SERVER")
-				row(w, who.Name, join(who.Scopes), when(value(who.ExpiresAt)), server)
+				row(w, "NAME", "SCOPES", "PRODUCTS", "EXPIRES", "SERVER")
+				row(w, who.Name, join(who.Scopes), join(value(who.Products)), when(value(who.ExpiresAt)), server)
 			})
 		}),
 	}

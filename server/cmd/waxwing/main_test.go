@@ -22,6 +22,8 @@ import (
 
 	"github.com/waxwing-ota/waxwing/agent/origin"
 	"github.com/waxwing-ota/waxwing/agent/protocol"
+	"github.com/waxwing-ota/waxwing/server"
+	"github.com/waxwing-ota/waxwing/server/auth/oidc/oidctest"
 	"github.com/waxwing-ota/waxwing/server/servertest"
 )
 
@@ -31,10 +33,15 @@ func TestMain(m *testing.M) {
 
 // Each script talks to a server of its own; $TOKEN is its administrator's.
 func TestScripts(t *testing.T) {
+	issuer := oidctest.Start(t)
+	ca := issuer.CA()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
-			s := servertest.Start(e.T().(testing.TB))
+			t := e.T().(testing.TB)
+			s := servertest.Open(t, server.Options{Data: t.TempDir(), OIDCCA: ca})
+			e.Setenv("ISSUER", issuer.URL)
+			e.Setenv("ISSUERCA", ca)
 			home := filepath.Join(e.WorkDir, "home")
 			e.Setenv("HOME", home)
 			e.Setenv("XDG_CONFIG_HOME", "")
@@ -45,7 +52,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("DEVICES", s.Device)
 			return os.MkdirAll(home, 0o700)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"image": writeImage, "exits": exits, "splice": splice, "enrol": enrol, "idof": idOf, "damage": damage, "serve": serve, "eventually": eventually},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"image": writeImage, "exits": exits, "splice": splice, "enrol": enrol, "idof": idOf, "damage": damage, "serve": serve, "eventually": eventually, "identity": identities(issuer)},
 	})
 }
 
@@ -132,6 +139,16 @@ func idOf(ts *testscript.TestScript, _ bool, args []string) {
 	var v struct{ ID string }
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &v))
 	ts.Setenv(args[0], v.ID)
+}
+
+// identity FILE AUDIENCE PROJECT REF writes the identity token of a job of GitLab.
+func identities(i *oidctest.Issuer) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		claims := oidctest.GitLab(args[2], args[3])
+		claims["aud"] = args[1]
+		claims["ci_config_ref_uri"] = strings.TrimPrefix(i.URL, "https://") + "/" + args[2] + "//.gitlab-ci.yml@" + args[3]
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(i.Sign(claims)+"\n"), 0o600))
+	}
 }
 
 // exits CODE COMMAND… runs a command that must end with an exit code.

@@ -50,7 +50,7 @@ func (a *app) tokenCreate() *cobra.Command {
 	var kind, note string
 	var life time.Duration
 	var uses int
-	var label, scope []string
+	var label, scope, products []string
 	var approve bool
 	c := &cobra.Command{
 		Use: "create", Short: "Make a token: for devices to enrol, or for an operator", Args: cobra.NoArgs,
@@ -88,6 +88,9 @@ device is printed on standard error.`,
 				}
 				body.Scopes = &all
 			}
+			if len(products) > 0 {
+				body.Products = &products
+			}
 			t, err := call[client.CreatedToken](api.CreateToken(ctx, body))
 			if err != nil {
 				return err
@@ -105,7 +108,8 @@ device is printed on standard error.`,
 	f.IntVar(&uses, "uses", 0, "enroll: `N` devices may use it (default: any number until it expires)")
 	f.StringArrayVar(&label, "label", nil, "enroll: `KEY=VALUE` given to the devices; may be repeated")
 	f.BoolVar(&approve, "approve", false, "enroll: devices wait for `waxwing device accept`")
-	f.StringSliceVar(&scope, "scope", nil, "operator: `SCOPES` of read, release, rollout, device, admin")
+	f.StringSliceVar(&scope, "scope", nil, "operator: `SCOPES` of upload, sign, publish, start, read, release, rollout, device, admin")
+	f.StringSliceVar(&products, "product", nil, "operator: `NAMES` of the only products that it is for")
 	return c
 }
 
