@@ -25,11 +25,13 @@ type site struct {
 	t       *testing.T
 	files   map[string][]byte
 	repo    *repository.Repository
+	keys    repository.Keys
 	policy  *keys.File
 	product *keys.File
 	now     time.Time
 	dir     string
 	fetched []string
+	fail    map[string]error // of a path, for the device
 }
 
 func (s *site) Get(_ context.Context, path string) ([]byte, error) {
@@ -49,6 +51,8 @@ func (s *site) Fetch(_ context.Context, path string, limit int64) ([]byte, error
 	s.fetched = append(s.fetched, path)
 	b, ok := s.files[path]
 	switch {
+	case s.fail[path] != nil:
+		return nil, s.fail[path]
 	case !ok:
 		return nil, trust.ErrNotFound
 	case int64(len(b)) > limit:
@@ -72,14 +76,18 @@ func newSite(t *testing.T) *site {
 		t: t, files: map[string][]byte{}, policy: key(t), product: key(t), dir: t.TempDir(),
 		now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
 	}
+	s.keys = repository.Keys{Root: key(t), Targets: key(t), Snapshot: key(t), Timestamp: key(t)}
 	var err error
-	s.repo, err = repository.Create(t.Context(), repository.Options{
-		Files: s, Now: func() time.Time { return s.now }, PolicyKeys: public.Any(s.policy.Public()),
-		Keys: repository.Keys{Root: key(t), Targets: key(t), Snapshot: key(t), Timestamp: key(t)},
-	})
+	s.repo, err = repository.Create(t.Context(), s.options())
 	s.must(err)
 	s.must(s.repo.AddProduct(t.Context(), "gw", s.product.Public()))
 	return s
+}
+
+func (s *site) options() repository.Options {
+	return repository.Options{
+		Files: s, Now: func() time.Time { return s.now }, PolicyKeys: public.Any(s.policy.Public()), Keys: s.keys,
+	}
 }
 
 func (s *site) must(err error) {
@@ -171,6 +179,7 @@ func refused(t *testing.T, err, want error) {
 	}
 }
 
+// TestBothPlanesAgree follows one release all the way, and again after a restart.
 func TestBothPlanesAgree(t *testing.T) {
 	s := newSite(t)
 	r := s.release("1.0.0", 1)
@@ -207,6 +216,8 @@ func TestBothPlanesAgree(t *testing.T) {
 	}
 }
 
+// TestManifestRefuses holds that a policy moves nothing that the release plane does not say in the same words: a target that
+// nobody delegates or lists (security cases 06, 32), other length or digest (security case 31), other hardware.
 func TestManifestRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*site, *trust.Trust, *policy.Policy)
@@ -248,6 +259,7 @@ func TestManifestRefuses(t *testing.T) {
 	})
 }
 
+// TestAcceptRefuses: another device's documents (security case 23), sequences (security case 26), expiry (security case 29).
 func TestAcceptRefuses(t *testing.T) {
 	s := newSite(t)
 	r := s.release("1.0.0", 1)
@@ -294,6 +306,8 @@ func TestAcceptRefuses(t *testing.T) {
 	}
 }
 
+// TestRefreshRefuses: an older timestamp (security case 01), the same with other bytes (security case 02), another root than the
+// next (security case 09), a snapshot that is not the one that is named (security case 03), expiry.
 func TestRefreshRefuses(t *testing.T) {
 	s := newSite(t)
 	old := maps.Clone(s.files)

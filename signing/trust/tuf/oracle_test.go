@@ -1,6 +1,7 @@
 package tuf_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -9,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -186,7 +188,7 @@ func TestBelievesWhatIsSigned(t *testing.T) {
 	}
 }
 
-// TestAgreesWithOracle spoils the documents in every way that matters, and some at random; both must stop at the same one.
+// TestAgreesWithOracle (security cases 01, 03, 04, 05, 09, 10, 22) spoils the documents in every way that matters, and some at random; both must stop at the same one.
 func TestAgreesWithOracle(t *testing.T) {
 	w := newWorld(t)
 	second := metadata.Root(now.Add(time.Hour))
@@ -260,7 +262,9 @@ func TestAgreesWithOracle(t *testing.T) {
 	})
 }
 
-// TestThresholds holds that a key counts once, whatever it is called, and that none is no threshold.
+// TestThresholds holds that a key counts once, whatever it is called (security case 07), that none is no threshold (security
+// case 08), that keys of other kinds and lengths are none (security case 18), and that another major version of the
+// specification is not read (security case 19).
 func TestThresholds(t *testing.T) {
 	w := newWorld(t)
 	root := w.root.Signed
@@ -314,6 +318,68 @@ func TestThresholds(t *testing.T) {
 	} {
 		_, err := tuf.Start(with(c.change), now)
 		if (err == nil) != c.good || err != nil && !errors.Is(err, tuf.ErrUntrusted) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestBombs puts null, another kind, a huge number, deep nesting and a second copy in the place of every field of every
+// document (security case 17): at most as much is believed as without them, and nothing panics. The signatures do not fit any
+// more, so what is held here is that parsing comes to an end; signing/document holds what it refuses by itself.
+func TestBombs(t *testing.T) {
+	w := newWorld(t)
+	for i, at := range []int{0, 3, 5, 6, 7} {
+		whole := w.walk()[at]
+		for _, field := range regexp.MustCompile(`"(\w+)": `).FindAllSubmatchIndex(whole, -1) {
+			var old json.RawMessage
+			w.must(json.NewDecoder(bytes.NewReader(whole[field[1]:])).Decode(&old))
+			for _, instead := range []string{
+				"null", "[]", "1e999", "9223372036854775808", "-1", "NaN", "\"\xff\"", strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000),
+				string(old) + `, "` + string(whole[field[2]:field[3]]) + `": ` + string(old),
+				string(old) + `, "` + strings.ToUpper(string(whole[field[2]:field[3]])) + `": ` + string(old),
+			} {
+				walk := w.walk()
+				walk[at] = []byte(string(whole[:field[1]]) + instead + string(whole[field[1]+len(old):]))
+				if n := ours(walk); n > at {
+					t.Errorf("document %d with %.40q for %s is believed", i, instead, whole[field[2]:field[3]])
+				}
+			}
+		}
+	}
+	many := []byte(`{"signed":{"_type":"root","spec_version":"1.0.0","version":1,"keys":{`)
+	for i := range 200_000 {
+		many = fmt.Appendf(many, `"%d":{},`, i)
+	}
+	many = append(many, `"x":{}},"roles":{"root":{"keyids":["x"],"threshold":1}}},"signatures":[]}`...)
+	if _, err := tuf.Start(many, now); !errors.Is(err, tuf.ErrUntrusted) {
+		t.Errorf("many keys: %v", err)
+	}
+	if _, err := tuf.Start(make([]byte, 5_000_001), now); !errors.Is(err, tuf.ErrUntrusted) {
+		t.Errorf("too long: %v", err)
+	}
+}
+
+// TestSignedTwice: what a signer wrote twice, or in another case, is refused although it is signed: programs differ in which
+// of the two they read (security case 17).
+func TestSignedTwice(t *testing.T) {
+	w := newWorld(t)
+	for name, change := range map[string]func(string) string{
+		"as it is":     func(s string) string { return s },
+		"unknown":      func(s string) string { return strings.Replace(s, `"version":`, `"later": null, "version":`, 1) },
+		"twice":        func(s string) string { return strings.Replace(s, `"version":`, `"version": 1, "version":`, 1) },
+		"another case": func(s string) string { return strings.Replace(s, `"version":`, `"Version": 9, "version":`, 1) },
+		"null":         func(s string) string { return strings.Replace(s, `"keyids": [`, `"keyids": null, "x": [`, 1) },
+	} {
+		doc, err := json.MarshalIndent(w.root.Signed, "", " ")
+		w.must(err)
+		text := change(string(doc))
+		canonical, err := cjson.EncodeCanonical(json.RawMessage(text))
+		w.must(err)
+		sig, err := w.keys["root"].SignMessage(bytes.NewReader(canonical))
+		w.must(err)
+		id := w.root.Signed.Roles["root"].KeyIDs[0]
+		_, err = tuf.Start(fmt.Appendf(nil, `{"signed":%s,"signatures":[{"keyid":%q,"sig":"%x"}]}`, text, id, sig), now)
+		if good := name == "as it is" || name == "unknown"; (err == nil) != good {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
