@@ -104,3 +104,24 @@ func (f Files) Get(ctx context.Context, path string) (b []byte, err error) {
 func (f Files) Put(ctx context.Context, path string, b []byte) error {
 	return f.Store.Put(ctx, f.Prefix+path, bytes.NewReader(b), int64(len(b)))
 }
+
+// Exclusive is a Store that can put what must not be there yet, however many processes write to it.
+type Exclusive interface {
+	// PutNew is Put for a new key; when there is a blob under it the error matches fs.ErrExist, and nothing has changed.
+	PutNew(ctx context.Context, key string, r io.Reader, size int64) error
+}
+
+// PutNew writes a file that must not be there yet. With a Store that is not Exclusive, one process at a time may.
+func (f Files) PutNew(ctx context.Context, path string, b []byte) error {
+	if x, ok := f.Store.(Exclusive); ok {
+		return x.PutNew(ctx, f.Prefix+path, bytes.NewReader(b), int64(len(b)))
+	}
+	_, err := f.Store.Stat(ctx, f.Prefix+path)
+	if err == nil {
+		return &fs.PathError{Op: "put", Path: path, Err: fs.ErrExist}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return f.Put(ctx, path, b)
+}

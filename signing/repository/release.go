@@ -16,37 +16,62 @@ import (
 )
 
 // AddProduct delegates <product>/*/* to a key. Adding the same product with the same key changes nothing; with another
-// key the error matches ErrExists.
+// key the error matches ErrExists. Where targets are signed offline it is an [OfflineError].
 func (r *Repository) AddProduct(ctx context.Context, product string, key public.Key) error {
+	return r.delegate(ctx, product, public.Any(key), false)
+}
+
+// Delegate says who signs a product's releases from now on. When others did before, the newest role of the product is to be
+// signed again before devices refresh: until then they refuse it.
+func (r *Repository) Delegate(ctx context.Context, product string, rule public.Rule) error {
+	return r.delegate(ctx, product, rule, true)
+}
+
+func (r *Repository) delegate(ctx context.Context, product string, rule public.Rule, replace bool) error {
 	if err := firmware.CheckName("product", product); err != nil {
 		return err
 	}
 	if slices.Contains(metadata.TOP_LEVEL_ROLE_NAMES[:], product) {
 		return fmt.Errorf("product %s: that is the name of a top-level role: %w", product, ErrInvalid)
 	}
-	k, id, err := keys.TUF(key)
-	if err != nil {
-		return err
+	if err := rule.Check(); err != nil || len(rule.Each) > 0 {
+		return fmt.Errorf("product %s: %w: TUF asks for a number of signatures: %w", product, ErrInvalid, err)
 	}
 	return r.change(ctx, func() error {
 		d := r.targets.Signed.Delegations
 		if d == nil {
-			d = &metadata.Delegations{Keys: map[string]*metadata.Key{}}
+			d = &metadata.Delegations{}
 			r.targets.Signed.Delegations = d
 		}
-		for _, role := range d.Roles {
-			if role.Name == product && !slices.Contains(role.KeyIDs, id) {
-				return fmt.Errorf("product %s has another key: %w", product, ErrExists)
-			}
-			if role.Name == product {
+		at := slices.IndexFunc(d.Roles, func(o metadata.DelegatedRole) bool { return o.Name == product })
+		if at >= 0 {
+			was, err := ruleOf(d.Keys, d.Roles[at].KeyIDs, d.Roles[at].Threshold)
+			if err == nil && len(ruleChanges("", was, rule)) == 0 {
 				return nil
 			}
+			if !replace {
+				return fmt.Errorf("product %s has another key: %w", product, ErrExists)
+			}
 		}
-		d.Keys[id] = k
-		d.Roles = append(d.Roles, metadata.DelegatedRole{
-			Name: product, KeyIDs: []string{id}, Threshold: 1, Terminating: true, Paths: []string{product + "/*/*"},
+		if d.Keys == nil {
+			d.Keys = map[string]*metadata.Key{}
+		}
+		ids, err := listed(d.Keys, rule.Keys)
+		if err != nil {
+			return err
+		}
+		said := metadata.DelegatedRole{
+			Name: product, KeyIDs: ids, Threshold: rule.Threshold, Terminating: true, Paths: []string{product + "/*/*"},
+		}
+		if at >= 0 {
+			d.Roles[at] = said
+		} else {
+			d.Roles = append(d.Roles, said)
+		}
+		maps.DeleteFunc(d.Keys, func(id string, _ *metadata.Key) bool {
+			return !slices.ContainsFunc(d.Roles, func(o metadata.DelegatedRole) bool { return slices.Contains(o.KeyIDs, id) })
 		})
-		return r.publishTargets(ctx)
+		return r.publishTargets(ctx, nil)
 	})
 }
 
@@ -126,13 +151,7 @@ func (r *Repository) publish(
 			return err
 		}
 	}
-	// No snapshot names this version yet. A publication that was cut short may have left the file, signed at another
-	// time; nobody has read it, so it is replaced.
-	if err := r.files.Put(ctx, versioned(md.Signed.Version, product), role); err != nil {
-		return err
-	}
-	r.snapshot.Signed.Meta[product+".json"] = meta(md.Signed.Version, role)
-	return r.publishSnapshot(ctx)
+	return r.publishSnapshot(ctx, product, md.Signed.Version, role)
 }
 
 // follows checks that a role may come after the published one.

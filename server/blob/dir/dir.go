@@ -31,7 +31,10 @@ type Store struct {
 	synced syncs
 }
 
-var _ blob.Store = (*Store)(nil)
+var (
+	_ blob.Store     = (*Store)(nil)
+	_ blob.Exclusive = (*Store)(nil)
+)
 
 // Open returns the store in a folder, which is made when missing. One process at a time uses it.
 func Open(root string) (*Store, error) {
@@ -77,7 +80,21 @@ func (s *Store) Get(ctx context.Context, key string) (blob.Blob, error) {
 }
 
 // Put implements blob.Store.
-func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) (err error) {
+func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) error {
+	return s.put(ctx, key, r, size, os.Rename)
+}
+
+// PutNew implements blob.Exclusive: a link fails where a rename would replace.
+func (s *Store) PutNew(ctx context.Context, key string, r io.Reader, size int64) error {
+	return s.put(ctx, key, r, size, func(from, to string) error {
+		if err := os.Link(from, to); err != nil {
+			return err
+		}
+		return os.Remove(from)
+	})
+}
+
+func (s *Store) put(ctx context.Context, key string, r io.Reader, size int64, place func(from, to string) error) (err error) {
 	path, err := s.path(ctx, key)
 	if err != nil {
 		return err
@@ -105,7 +122,7 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, size int64) (e
 	if err := s.makeParents(filepath.Dir(path)); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := place(f.Name(), path); err != nil {
 		return err
 	}
 	return s.synced.sync(filepath.Dir(path))

@@ -1,10 +1,13 @@
 package dir_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -71,4 +74,30 @@ func BenchmarkPut(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestPutNew lets many put under one key at once: one does, and its bytes stay.
+func TestPutNew(t *testing.T) {
+	root := t.TempDir()
+	stores := []*dir.Store{open(t, root), open(t, root)}
+	var all sync.WaitGroup
+	var won atomic.Int32
+	for n := range 16 {
+		all.Go(func() {
+			err := stores[n%2].PutNew(t.Context(), "a/b", strings.NewReader(fmt.Sprintf("%02d", n)), 2)
+			switch {
+			case err == nil:
+				won.Add(1)
+			case !errors.Is(err, fs.ErrExist):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d of them put", won.Load())
+	}
+	if left, err := os.ReadDir(filepath.Join(root, ".tmp")); err != nil || len(left) != 0 {
+		t.Fatalf("%v %v", left, err)
+	}
 }
