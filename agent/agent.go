@@ -125,7 +125,7 @@ func New(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("trust: %w; enrol this device, or put the TUF root there", err)
 	}
 	a.trust, err = trust.Open(trust.Options{
-		Dir: filepath.Join(state, "trust"), Root: root, Device: c.Device, Hardware: c.fits(), Fetch: repository{a}, Now: o.Now,
+		Dir: filepath.Join(state, "trust"), Root: root, Device: c.Device, Hardware: c.fits(), Fetch: repository{a}, Now: o.Now, Built: built(),
 		Near: func(ctx context.Context, sum firmware.Digest, limit int64) ([]byte, error) {
 			return a.neighbors.Object(ctx, sum, limit)
 		},
@@ -155,6 +155,18 @@ func New(o Options) (*Agent, error) {
 	a.site = newSite(a)
 	a.reporter = newReporter(a)
 	return a, nil
+}
+
+// built is when the program's sources were committed: no time before that is believed. Zero: nobody knows.
+func built() (at time.Time) {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.time" {
+				at, _ = time.Parse(time.RFC3339, s.Value)
+			}
+		}
+	}
+	return at
 }
 
 // Run does the device's work until ctx ends (nil), the device reboots (ErrReboot), or the state cannot be stored.

@@ -24,6 +24,7 @@ const (
 type acceptance struct {
 	mu        sync.Mutex
 	refreshed time.Time // when the repository was last asked because a key was unknown
+	doubt     trust.Doubt
 
 	// What came by MQTT since it is connected, by topic. Nothing: the server may not be at this broker, or the broker may
 	// have forgotten everything and nobody reads what is told to it.
@@ -117,6 +118,28 @@ func (a *Agent) accept(ctx context.Context, envelope []byte) {
 	}
 }
 
+// watch says when the clock is doubted, and when no more.
+func (a *Agent) watch() {
+	a.accepts.mu.Lock()
+	defer a.accepts.mu.Unlock()
+	c := a.trust.Clock()
+	if c.Doubt == a.accepts.doubt {
+		return
+	}
+	a.accepts.doubt = c.Doubt
+	switch c.Doubt {
+	case trust.ClockSure:
+		a.Log.Info("the clock goes with what was signed")
+	case trust.ClockAhead:
+		a.Log.Error("the clock is far beyond every signed time; nothing is installed until it is set, or the server is heard again",
+			"clock", c.Device, "signed", c.Floor)
+	case trust.ClockBehind:
+		a.Log.Warn("the clock is behind what was signed; expiry is judged by that", "clock", c.Device, "signed", c.Floor)
+	case trust.ClockUnproven:
+		a.Log.Debug("nothing signed was heard yet that the clock could be held against", "clock", c.Device)
+	}
+}
+
 // ask makes poll use HTTPS soon.
 func (a *Agent) ask() {
 	select {
@@ -152,6 +175,7 @@ func (a *Agent) poll(ctx context.Context) error {
 	var asked, refreshed time.Time
 	refreshed = a.Now()
 	for {
+		a.watch()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -155,6 +155,9 @@ func (a *Agent) plan(ctx context.Context, t update.Target) (*plan, error) {
 	a.plans.mu.Lock()
 	defer a.plans.mu.Unlock()
 	m, err := a.trust.Manifest(ctx, &policy.Policy{Release: &t.Release, SnapshotFloor: t.SnapshotFloor})
+	if errors.Is(err, trust.ErrUnwanted) { // the policy ended, or its key was revoked: what is wished has changed
+		a.look()
+	}
 	if err != nil {
 		return nil, err
 	}

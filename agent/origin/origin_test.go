@@ -44,6 +44,8 @@ func client(t *testing.T, ca *agenttest.CA, url string) *Client {
 	return c
 }
 
+// TestRepository reads files, and gives up on a body without an end (security case 15), one that drips (security case 16) and a
+// redirect.
 func TestRepository(t *testing.T) {
 	id := firmware.Sum([]byte("chunk"))
 	mux := http.NewServeMux()

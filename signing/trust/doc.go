@@ -4,8 +4,8 @@
 //	release plane   TUF: root → timestamp → snapshot → targets → product role      what is genuine   Refresh, Manifest, Index
 //	policy plane    DSSE envelopes by keys that a TUF target lists                 what to run       Accept, Desired
 //
-// [Trust.Manifest] is where they meet: the policy's name, length and digest of a manifest must be the ones that the
-// product's role lists, the hardware must fit, and no counter may fall. Everything between here and the signers (broker,
+// [Trust.Manifest] is where they meet: a policy that is in force by the keys of now must want the release, its name, length and
+// digest of the manifest must be the ones that the product's role lists, the hardware must fit, and no counter may fall. Everything between here and the signers (broker,
 // CDN, cache, neighbour) is untrusted and can at worst delay.
 //
 // # What is remembered
@@ -45,6 +45,7 @@ var (
 	ErrNotFound     = error(notFound{})                                        // what a Fetcher says for a missing file; matches fs.ErrNotExist
 	ErrUntrusted    = tuf.ErrUntrusted                                         // refuse it, ask elsewhere
 	ErrMismatch     = errors.New("policy and repository name different bytes") // the two planes disagree
+	ErrUnwanted     = errors.New("no policy in force wants this release installed here")
 	ErrHardware     = errors.New("the release does not fit this hardware")
 	ErrCounter      = errors.New("the release is older than what was committed here")
 	ErrRollback     = tuf.ErrRollback // older than what was seen before

@@ -40,16 +40,17 @@ func (t *Trust) mayInstall(tm *tuf.Rules, r policy.Release) error {
 
 // grant finds a grant for a release in the policies that are in force.
 func (t *Trust) grant(r policy.Release) (granted, error) {
-	member, policies := t.inForce()
+	policies := t.wanting(r)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	keys, err := policy.ParseKeys(t.rec.PolicyKeys)
 	if err != nil {
 		return granted{}, err
 	}
+	member := memberOf(t.rec, keys)
 	var why []error
-	for _, p := range policy.Applying(t.o.Device, member, policies) {
-		if p.Action != policy.Install || p.Release == nil || *p.Release != r || len(p.Grant) == 0 {
+	for _, p := range policies {
+		if len(p.Grant) == 0 {
 			continue
 		}
 		g, err := policy.OpenGrant(p.Grant, keys)
@@ -67,7 +68,7 @@ func (t *Trust) grant(r policy.Release) (granted, error) {
 		switch {
 		case g.Release != r:
 			why = append(why, fmt.Errorf("the grant is for %s %s: %w", g.Release.Product, g.Release.Version, ErrMismatch))
-		case !g.Audience.Addresses(t.o.Device, member):
+		case !g.Audience.Addresses(t.o.Device, member): // the policy is for this device, the grant may be for fewer
 			why = append(why, fmt.Errorf("the grant is for %s: %w", g.Audience, ErrAudience))
 		case !now.Before(g.ExpiresAt) || !keys.Allows(g.IssuedAt, g.ExpiresAt) || !g.IssuedAt.Before(t.rec.Alive):
 			why = append(why, fmt.Errorf("the grant is from %s to %s: %w", g.IssuedAt.Format(time.RFC3339), g.ExpiresAt.Format(time.RFC3339), ErrExpired))

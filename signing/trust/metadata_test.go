@@ -109,9 +109,11 @@ func TestAnotherProductsKey(t *testing.T) {
 	s.online(map[string][]byte{"other": forged(s, stolen, other), "gw": forged(s, role, s.product)})
 	s.must(d.Refresh(t.Context()))
 	q := *p
+	q.Seq++
 	q.Release = &policy.Release{
 		Product: "other", Version: "1.0.0", Counter: 1, Target: firmware.ManifestTarget("other", "1.0.0"), Length: p.Release.Length, SHA256: p.Release.SHA256,
 	}
+	s.accept(d, &q)
 	_, err = d.Manifest(t.Context(), &q)
 	refused(t, err, trust.ErrMismatch)
 	q.Release.Target = p.Release.Target
@@ -332,7 +334,10 @@ func TestRootExpired(t *testing.T) {
 	}
 	refused(t, d.Refresh(t.Context()), trust.ErrExpired)
 	_, err := d.Manifest(t.Context(), p)
-	refused(t, err, trust.ErrExpired)
+	refused(t, err, trust.ErrUnwanted)
+	p.Seq, p.IssuedAt, p.ExpiresAt = 2, s.now, s.now.Add(time.Hour)
+	_, err = d.Accept(s.seal(p))
+	refused(t, err, trust.ErrStale)
 	if got := s.device().Groups(); !slices.Equal(got, []string{"all"}) {
 		t.Fatalf("it forgot %v", got)
 	}

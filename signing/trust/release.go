@@ -16,13 +16,17 @@ import (
 
 // Manifest returns the manifest that a policy names, when the repository names the same one, it fits this hardware and its
 // counter is neither below the product's security floor nor, unless an accepted policy brings a grant, below the committed
-// one. Call Refresh before. Errors match ErrMismatch, ErrHardware, ErrCounter, ErrRollback (the repository is older than the
-// policy), ErrUntrusted, ErrExpired.
+// one. On a device, an accepted policy must want this very release installed now. Call Refresh before. Errors match
+// ErrUnwanted, ErrMismatch, ErrHardware, ErrCounter, ErrRollback (the repository is older than the policy), ErrUntrusted,
+// ErrExpired.
 func (t *Trust) Manifest(ctx context.Context, p *policy.Policy) (*firmware.Manifest, error) {
 	t.net.Lock()
 	defer t.net.Unlock()
 	if err := p.Release.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMismatch, err)
+	}
+	if t.o.Device != "" && len(t.wanting(*p.Release)) == 0 {
+		return nil, fmt.Errorf("%s %s: %w", p.Release.Product, p.Release.Version, ErrUnwanted)
 	}
 	tm, err := t.product(ctx, p.Release.Product)
 	if err != nil {
@@ -36,6 +40,16 @@ func (t *Trust) Manifest(ctx context.Context, p *policy.Policy) (*firmware.Manif
 		return nil, mismatch(err)
 	}
 	return m, t.mayInstall(tm, *p.Release)
+}
+
+// wanting returns the policies in force that want a release installed here.
+func (t *Trust) wanting(r policy.Release) (out []*policy.Policy) {
+	for _, p := range t.Applying() {
+		if p.Action == policy.Install && *p.Release == r {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // errUnlisted says that the repository does not have something.

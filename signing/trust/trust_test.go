@@ -22,7 +22,7 @@ import (
 
 // site is a repository in memory, its signers, and a device's way to it.
 type site struct {
-	t       *testing.T
+	t       testing.TB
 	files   map[string][]byte
 	repo    *repository.Repository
 	keys    repository.Keys
@@ -61,7 +61,7 @@ func (s *site) Fetch(_ context.Context, path string, limit int64) ([]byte, error
 	return slices.Clone(b), nil
 }
 
-func key(t *testing.T) *keys.File {
+func key(t testing.TB) *keys.File {
 	t.Helper()
 	k, err := keys.Generate(filepath.Join(t.TempDir(), "key.pem"))
 	if err != nil {
@@ -70,7 +70,7 @@ func key(t *testing.T) *keys.File {
 	return k
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	s := &site{
 		t: t, files: map[string][]byte{}, policy: key(t), product: key(t), dir: t.TempDir(),
@@ -172,7 +172,7 @@ func (s *site) accept(d *trust.Trust, document any) {
 	}
 }
 
-func refused(t *testing.T, err, want error) {
+func refused(t testing.TB, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
 		t.Fatalf("got %v, want an error that matches %q", err, want)
@@ -223,14 +223,19 @@ func TestManifestRefuses(t *testing.T) {
 		change func(*site, *trust.Trust, *policy.Policy)
 		want   error
 	}{
-		"other digest":      {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.SHA256[0] ^= 1 }, trust.ErrMismatch},
-		"other length":      {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.Length++ }, trust.ErrMismatch},
-		"other counter":     {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.Counter = 9 }, trust.ErrMismatch},
-		"unknown product":   {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.Product = "other" }, trust.ErrMismatch},
+		"other digest":  {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.SHA256[0] ^= 1 }, trust.ErrMismatch},
+		"other length":  {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.Length++ }, trust.ErrMismatch},
+		"other counter": {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.Counter = 9 }, trust.ErrMismatch},
+		"unknown product": {func(_ *site, _ *trust.Trust, p *policy.Policy) {
+			p.Release.Product, p.Release.Target = "other", "other/1.0.0/release.json"
+		}, trust.ErrMismatch},
 		"unlisted version":  {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.Release.Target = "gw/9/release.json" }, trust.ErrMismatch},
 		"committed newer":   {func(s *site, d *trust.Trust, _ *policy.Policy) { s.must(d.Commit("gw", 8)) }, trust.ErrCounter},
 		"repository behind": {func(_ *site, _ *trust.Trust, p *policy.Policy) { p.SnapshotFloor = 99 }, trust.ErrRollback},
-		"expired since":     {func(s *site, _ *trust.Trust, _ *policy.Policy) { s.now = s.now.Add(8 * 24 * time.Hour) }, trust.ErrExpired},
+		"expired since": {func(s *site, d *trust.Trust, p *policy.Policy) {
+			s.accept(d, p)
+			s.now = s.now.Add(8 * 24 * time.Hour)
+		}, trust.ErrExpired},
 		"tampered manifest": {func(s *site, _ *trust.Trust, _ *policy.Policy) {
 			for path := range s.files {
 				if strings.HasSuffix(path, "release.json") {
@@ -242,10 +247,17 @@ func TestManifestRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			p := s.install(s.release("1.0.0", 3))
+			p.ExpiresAt = s.now.Add(720 * time.Hour)
 			d := s.device()
 			s.must(d.Refresh(t.Context()))
-			c.change(s, d, p)
 			_, err := d.Manifest(t.Context(), p)
+			refused(t, err, trust.ErrUnwanted) // genuine, and nobody wants it here
+			s.accept(d, s.membership(1, "all"))
+			c.change(s, d, p)
+			if e, err := policy.Seal(p, s.policy); err == nil { // what is malformed is not even sealed
+				_, _ = d.Accept(e)
+			}
+			_, err = d.Manifest(t.Context(), p)
 			refused(t, err, c.want)
 		})
 	}
@@ -254,6 +266,8 @@ func TestManifestRefuses(t *testing.T) {
 		p := s.install(s.release("1.0.0", 3, "mips"))
 		d := s.device()
 		s.must(d.Refresh(t.Context()))
+		s.accept(d, s.membership(1, "all"))
+		s.accept(d, p)
 		_, err := d.Manifest(t.Context(), p)
 		refused(t, err, trust.ErrHardware)
 	})
