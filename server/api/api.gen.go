@@ -23,6 +23,27 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AttestationKind.
+const (
+	AttestationOther      AttestationKind = "other"
+	AttestationProvenance AttestationKind = "provenance"
+	AttestationSBOM       AttestationKind = "sbom"
+)
+
+// Valid indicates whether the value is a known member of the AttestationKind enum.
+func (e AttestationKind) Valid() bool {
+	switch e {
+	case AttestationOther:
+		return true
+	case AttestationProvenance:
+		return true
+	case AttestationSBOM:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ComponentHandler.
 const (
 	Slot ComponentHandler = "slot"
@@ -586,6 +607,47 @@ type Alone = int64
 // Apart One sentence that says why it does not take part in its site, and what to do; absent when it does.
 type Apart = string
 
+// Attestation defines model for Attestation.
+type Attestation struct {
+	At time.Time `json:"at"`
+
+	// Builder Provenance: who built, as it says.
+	Builder *string `json:"builder,omitempty"`
+
+	// By Who handed it in.
+	By string `json:"by"`
+
+	// Commit Provenance: its commit. A CI job hands in no other than its own.
+	Commit *string `json:"commit,omitempty"`
+
+	// Invocation Provenance: which run.
+	Invocation *string `json:"invocation,omitempty"`
+
+	// Job A CI job, as its platform vouches for it.
+	Job  *Job            `json:"job,omitempty"`
+	Kind AttestationKind `json:"kind"`
+
+	// Packages SBOM: how many it lists.
+	Packages      *int   `json:"packages,omitempty"`
+	PredicateType string `json:"predicate_type"`
+
+	// Sha256 Of the envelope.
+	Sha256 string `json:"sha256"`
+
+	// SignedBy Ids of the product's keys that signed it. Without any it was signed with a key that this server does not know.
+	SignedBy []string `json:"signed_by"`
+
+	// Signers What the signatures call their keys; not checked.
+	Signers []string `json:"signers"`
+	Size    int64    `json:"size"`
+
+	// Source Provenance: from what.
+	Source *string `json:"source,omitempty"`
+}
+
+// AttestationKind defines model for Attestation.Kind.
+type AttestationKind string
+
 // AuditEntry defines model for AuditEntry.
 type AuditEntry struct {
 	// Action "release.create"
@@ -1055,10 +1117,13 @@ type Release struct {
 	CreatedAt  time.Time    `json:"created_at"`
 	CreatedBy  string       `json:"created_by"`
 
-	// Devices How many devices run it now.
+	// Devices How many devices run it now; absent for tokens that may not look at the fleet.
 	Devices  *int      `json:"devices,omitempty"`
 	Error    *string   `json:"error,omitempty"`
 	Hardware *[]string `json:"hardware,omitempty"`
+
+	// Job A CI job, as its platform vouches for it.
+	Job *Job `json:"job,omitempty"`
 
 	// Patches From earlier releases, those that most devices run first. They are made in the background after publication; devices use what is ready and fetch whole chunks otherwise.
 	Patches *[]Patches `json:"patches,omitempty"`
@@ -1615,6 +1680,11 @@ type ListReleasesParams struct {
 	Product   *string    `form:"product,omitempty" json:"product,omitempty"`
 }
 
+// AttestReleaseParams defines parameters for AttestRelease.
+type AttestReleaseParams struct {
+	Seal *bool `form:"seal,omitempty" json:"seal,omitempty"`
+}
+
 // ListRolloutsParams defines parameters for ListRollouts.
 type ListRolloutsParams struct {
 	PageSize  *PageSize  `form:"page_size,omitempty" json:"page_size,omitempty"`
@@ -1778,6 +1848,15 @@ type ServerInterface interface {
 	// GetRelease One release.
 	// (GET /releases/{product}/{version})
 	GetRelease(ctx echo.Context, product ProductName, version VersionName) error
+	// ListAttestations What its pipeline said about a release, oldest first.
+	// (GET /releases/{product}/{version}/attestations)
+	ListAttestations(ctx echo.Context, product ProductName, version VersionName) error
+	// AttestRelease Keep an in-toto statement in a DSSE envelope (at most 8 MiB) with the release that it is about. Repeating it changes nothing.
+	// (POST /releases/{product}/{version}/attestations)
+	AttestRelease(ctx echo.Context, product ProductName, version VersionName, params AttestReleaseParams) error
+	// GetAttestation The envelope, as it was handed in.
+	// (GET /releases/{product}/{version}/attestations/{sha256})
+	GetAttestation(ctx echo.Context, product ProductName, version VersionName, sha256 Digest) error
 	// YankRelease Let no new rollout use the release.
 	// (POST /releases/{product}/{version}/yank)
 	YankRelease(ctx echo.Context, product ProductName, version VersionName) error
@@ -2204,6 +2283,95 @@ func (w *ServerInterfaceWrapper) GetRelease(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetRelease(ctx, product, version)
+	return err
+}
+
+// ListAttestations converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAttestations(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "product" -------------
+	var product ProductName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "product", ctx.Param("product"), &product, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter product: %s", err))
+	}
+
+	// ------------- Path parameter "version" -------------
+	var version VersionName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "version", ctx.Param("version"), &version, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAttestations(ctx, product, version)
+	return err
+}
+
+// AttestRelease converts echo context to params.
+func (w *ServerInterfaceWrapper) AttestRelease(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "product" -------------
+	var product ProductName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "product", ctx.Param("product"), &product, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter product: %s", err))
+	}
+
+	// ------------- Path parameter "version" -------------
+	var version VersionName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "version", ctx.Param("version"), &version, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AttestReleaseParams
+	// ------------- Optional query parameter "seal" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "seal", ctx.QueryParams(), &params.Seal, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter seal: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AttestRelease(ctx, product, version, params)
+	return err
+}
+
+// GetAttestation converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAttestation(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "product" -------------
+	var product ProductName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "product", ctx.Param("product"), &product, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter product: %s", err))
+	}
+
+	// ------------- Path parameter "version" -------------
+	var version VersionName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "version", ctx.Param("version"), &version, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// ------------- Path parameter "sha256" -------------
+	var sha256 Digest
+
+	err = runtime.BindStyledParameterWithOptions("simple", "sha256", ctx.Param("sha256"), &sha256, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sha256: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAttestation(ctx, product, version, sha256)
 	return err
 }
 
@@ -2699,6 +2867,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/releases", wrapper.CreateRelease, options.OperationMiddlewares["createRelease"]...)
 	router.GET(options.BaseURL+"/releases/:product/:version", wrapper.GetRelease, options.OperationMiddlewares["getRelease"]...)
 	router.POST(options.BaseURL+"/releases/:product/:version/yank", wrapper.YankRelease, options.OperationMiddlewares["yankRelease"]...)
+	router.GET(options.BaseURL+"/releases/:product/:version/attestations", wrapper.ListAttestations, options.OperationMiddlewares["listAttestations"]...)
+	router.POST(options.BaseURL+"/releases/:product/:version/attestations", wrapper.AttestRelease, options.OperationMiddlewares["attestRelease"]...)
+	router.GET(options.BaseURL+"/releases/:product/:version/attestations/:sha256", wrapper.GetAttestation, options.OperationMiddlewares["getAttestation"]...)
 	router.GET(options.BaseURL+"/rollouts", wrapper.ListRollouts, options.OperationMiddlewares["listRollouts"]...)
 	router.POST(options.BaseURL+"/rollouts", wrapper.CreateRollout, options.OperationMiddlewares["createRollout"]...)
 	router.GET(options.BaseURL+"/rollouts/:id", wrapper.GetRollout, options.OperationMiddlewares["getRollout"]...)
@@ -3496,6 +3667,137 @@ type GetReleasedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetReleasedefaultApplicationProblemPlusJSONResponse) VisitGetReleaseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttestationsRequestObject struct {
+	Product ProductName `json:"product"`
+	Version VersionName `json:"version"`
+}
+
+type ListAttestationsResponseObject interface {
+	VisitListAttestationsResponse(w http.ResponseWriter) error
+}
+
+type ListAttestations200JSONResponse struct {
+	Items []Attestation `json:"items"`
+}
+
+func (response ListAttestations200JSONResponse) VisitListAttestationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAttestationsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAttestationsdefaultApplicationProblemPlusJSONResponse) VisitListAttestationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AttestReleaseRequestObject struct {
+	Product ProductName `json:"product"`
+	Version VersionName `json:"version"`
+	Params  AttestReleaseParams
+	Body    io.Reader
+}
+
+type AttestReleaseResponseObject interface {
+	VisitAttestReleaseResponse(w http.ResponseWriter) error
+}
+
+type AttestRelease201JSONResponse Attestation
+
+func (response AttestRelease201JSONResponse) VisitAttestReleaseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AttestReleasedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AttestReleasedefaultApplicationProblemPlusJSONResponse) VisitAttestReleaseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAttestationRequestObject struct {
+	Product ProductName `json:"product"`
+	Version VersionName `json:"version"`
+	Sha256  Digest      `json:"sha256"`
+}
+
+type GetAttestationResponseObject interface {
+	VisitGetAttestationResponse(w http.ResponseWriter) error
+}
+
+type GetAttestation200ApplicationoctetStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetAttestation200ApplicationoctetStreamResponse) VisitGetAttestationResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetAttestationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAttestationdefaultApplicationProblemPlusJSONResponse) VisitGetAttestationResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4429,6 +4731,15 @@ type StrictServerInterface interface {
 	// GetRelease One release.
 	// (GET /releases/{product}/{version})
 	GetRelease(ctx context.Context, request GetReleaseRequestObject) (GetReleaseResponseObject, error)
+	// ListAttestations What its pipeline said about a release, oldest first.
+	// (GET /releases/{product}/{version}/attestations)
+	ListAttestations(ctx context.Context, request ListAttestationsRequestObject) (ListAttestationsResponseObject, error)
+	// AttestRelease Keep an in-toto statement in a DSSE envelope (at most 8 MiB) with the release that it is about. Repeating it changes nothing.
+	// (POST /releases/{product}/{version}/attestations)
+	AttestRelease(ctx context.Context, request AttestReleaseRequestObject) (AttestReleaseResponseObject, error)
+	// GetAttestation The envelope, as it was handed in.
+	// (GET /releases/{product}/{version}/attestations/{sha256})
+	GetAttestation(ctx context.Context, request GetAttestationRequestObject) (GetAttestationResponseObject, error)
 	// YankRelease Let no new rollout use the release.
 	// (POST /releases/{product}/{version}/yank)
 	YankRelease(ctx context.Context, request YankReleaseRequestObject) (YankReleaseResponseObject, error)
@@ -5112,6 +5423,88 @@ func (sh *strictHandler) GetRelease(ctx echo.Context, product ProductName, versi
 		return err
 	} else if validResponse, ok := response.(GetReleaseResponseObject); ok {
 		return validResponse.VisitGetReleaseResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAttestations operation middleware
+func (sh *strictHandler) ListAttestations(ctx echo.Context, product ProductName, version VersionName) error {
+	var request ListAttestationsRequestObject
+
+	request.Product = product
+	request.Version = version
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAttestations(ctx.Request().Context(), request.(ListAttestationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAttestations")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAttestationsResponseObject); ok {
+		return validResponse.VisitListAttestationsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AttestRelease operation middleware
+func (sh *strictHandler) AttestRelease(ctx echo.Context, product ProductName, version VersionName, params AttestReleaseParams) error {
+	var request AttestReleaseRequestObject
+
+	request.Product = product
+	request.Version = version
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AttestRelease(ctx.Request().Context(), request.(AttestReleaseRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AttestRelease")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AttestReleaseResponseObject); ok {
+		return validResponse.VisitAttestReleaseResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetAttestation operation middleware
+func (sh *strictHandler) GetAttestation(ctx echo.Context, product ProductName, version VersionName, sha256 Digest) error {
+	var request GetAttestationRequestObject
+
+	request.Product = product
+	request.Version = version
+	request.Sha256 = sha256
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAttestation(ctx.Request().Context(), request.(GetAttestationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAttestation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetAttestationResponseObject); ok {
+		return validResponse.VisitGetAttestationResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -5813,194 +6206,204 @@ func (sh *strictHandler) AppendUpload(ctx echo.Context, id ID, params AppendUplo
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H3rcts4lvCroPTt1KT3o29JJ9+0/GPKidMZz6Q7qdjZ1FY7nwWJkIg2BWgA0Iom5ap9mn2wfZItnAOA",
-	"oASKVKykey9/EksicTk4OPfL58FEzhdSMGH0YPh5sKCKzplhCj6d8xnTxv7FxWA4WFBTDLKBoHM2GA50",
-	"QR8/fTbIBor9veKK5YOhURXLBnpSsDm1b/2TYtPBcPB/jupJjvBXfXT5lzP7+v19Nrg4b5mC51uHn9NP",
-	"r5mYmWIwfPZ9NjCrBazLKC5mMPBbOmOX/B8sDP/3iqlVPf6CztiNtg/Ew+ZsSqvSDIZPjzM7B59X88Hw",
-	"8bH9xAV+OgnTcWHYjKkw35W8ZWLrhAaeaNnI46fPkjtRMq8m5mcYJgmrBT7xMID9C1OaS7Flmjt84iHT",
-	"3Nt39UIKzQDL3io5Ltnc/jmRwjABGEcXi5JPqOFSHC3wif/7q5YA2n4Y5seFGXOmJ4ov7HCD4eDCkJzn",
-	"REhDCrpYMHEI23dv2oHPxlIZxIb4xauCESXLUlaGaCMXmnCjWTkly4IJMpamICWfc6MJVYwoRicFyw8H",
-	"mT2eBVOG45anlJeVYjcLpiZuvwHrTo7XV/tmSkzBSM7u+IRpwgWRCyaINnTGtB08IOlJA0mPN5E081Pr",
-	"5pydqO2+kuNf2cTYcc4mk0pTXOE6lD4U1ITlaroixn4hBSOC8VkxlpUC+BtpNza3O7IbLKk2JKerQ3Jh",
-	"CNdESLJQUk5PybgyhLoRcbCSW0hoQks77JKbgnCzCejxanN1525hMI5dnZb2RW7YHN5Zw9ewd6oUXdnP",
-	"E1mJBG5cVvM5y4m8Ywq2ZQfdhP8tF/nmu2dwrG+mUyYmLHqxXoQFDqCOVHNqBsNBTg07MHzOUk87OKvE",
-	"TB6MPM+IhJUSmueKaQcRSqallLmFjLYnNJFzRqZKzhPLuo/JwC/1rG6bmYW/h5fbwscULtlD3Fzq85Xx",
-	"xxTj/1JWZU4KesfIlBl7wUhBc2LvWvgC0GJIlrghjzhS3sJOYDjN1B1TGaEix+cCbmoys4NTTebVpLD/",
-	"c8BHS2MsnFjuMXbOqCASr6diJaOaZURzAVjKVmTG75h9eVFSLhCNhSRzqQCLcYwFtUvWuDBLOcYwijua",
-	"ZSHLaGxA9D+Rv/Hndto5MzSnhh6SDwVTLLyNl8eQWyGXglCxIqUUM0RLoue0LJk2YWJtLAi4yIiWdrFM",
-	"Ke2uJinlkmieA0oGzOPCPPs+idxnC5qimm+EBbcl7f76AnIti5WdL5cMl2vorQWHMha8di+aGxYdkJEk",
-	"l6eEju1YSHHd68kbc1bl3LwURgENaNIFOklTruuBA/XhRDFq2PUgNTKdGLxam7/scEdzZigvk8PwPPm1",
-	"rvDKpAkuN2RJNcktQTRySK4HLJ+xg9ny6OTw5PD4etB9gUHgovau4hYzD6h67uT9tZB+zZFANQEdqGr4",
-	"YxvLjo4sQXcF+2RuIhFqE0Tr24E5Uyt+LiuRX8k0g5eiXBEnT0X0ByYlS6luNZFiAw+5JmM7qkVTIQVr",
-	"8JTtIhFw8At8Nvo5bBwIYerUGRASxzmrhUU3TSbUEeyM6IglOfK5ySNzR3x73G+p+IyLng8vmFMjejyr",
-	"WKVZ3vNhoNx9HzbS0LLXs2vI45bk9xE2n0KnF0Ulbi/OdQL/8/7Y71WiGB1Ojo+Pj9cxYuPWppH8RUk5",
-	"zkrznFukoeXb9O2M8PPpyeOtCHryDIRF/2kTW5tI+qNUyJondjWeWfKcCcPNyl0q+9UdLSvP7q3wbLmB",
-	"vWVlia9abqwNmXJzSK4H/3w9QMalydSySvbJAHO0gvn14Oh64Fm01VvsrJSMFRWTAhgrnWWETg1TRLGp",
-	"PioYzfWR/QU+GjrTR5kdQLFpZv+5sUpQBnd/WsrljWJTYEsTfjORYspn9pubSnEnjcdQPnmWOhp/+psY",
-	"U1CRlwzYCxNWIP9loEsZE96IT4icfbpxmnhv7HJvOcW4xx0STh/cZEg7ztx7znXBkgIL9aBxA2W1DSLa",
-	"0hpUkhfDCqS6XTMYryxumUqfosQEfzNt5WRSLUA2slQlRUqXopQ0t+Cp4RVBkn2alFXO8vSvVjdr+40L",
-	"bWhZto68YKJ92oWSd60/KjaW0rT+rKvJhLHWNQf6uvnTkvK2YdfOFwepN1G/mzVg2gBDvPJ6i/GCA0Qj",
-	"wCfxAWS9PJhumoc6kfM5TSltVlZwP1qcUJUgVkRJCqOaTRRLSG5/gZcLHiRup6s48X/BlJaiVogNuWWL",
-	"9AxBJtp2FXGLm+B3FilcZApE52zCtROZ10TpHUReVMc3l84+mW5pDuRSUCjh+fQqF7JNPA5q4C1jC+Qa",
-	"XsdIyXJWsVM5F1StiJXmiFWcF9LqJoCBcBoFF7OU0SEprl3BKsrSToBrsCxO91StnF7SOq5yumKGXI8t",
-	"GTBLpc0pOXlGqCFzqU1DKN2GKH9jC/MOp0yJ4npBJ6xlKdyQOV3B5nruzShZjUuWMla0qI3Uq8T4PTdE",
-	"F2AWsID1V8VY+bhb6QmQzdzJ+e2lMcziUOIWoAklrRTmc6795fE8nU4mbGGcgOmpnmJ2ngaVioaZOXlh",
-	"8xevdm/VreAhkM/cJdn2NN4ky7GEkmXJ8ptd7vlMyWrRlDA7rWoFVfmSKraLQsy1LC3lvrHqTjs/l9Nw",
-	"1QO+TABdLJqAlZbYccqVMzZIzQjggn2yoPm61Wg3e2FJx6zcKoe3DVHjndXwbjRjCZvFWUS77H7sU2TF",
-	"TOPybT0uNFlvjvwaTdkOfCjpVgqMvgjHQpY50XLOgBKSMZ3cEiGXTXq6oQxvwzuYMglELm67Xxa3sfVT",
-	"p+USiWZW3W5HQdvnmlHQWay5WbdXp0huEwDIKMhVwVZAqWkwnmvAOG/pHqas3BMq8AVGCinsHPbf3hB1",
-	"RuUUTKUouYgv3FjKklEBImNhSX+Xi6Vw/EFVQjhRb9vz79xjoAqYBMG/yL2GCJcVb2K1sIePRJ4qpjeg",
-	"i4bOpFSERpGudb3Hp6zMWqx2sF82LNOW7eTS3gOp8DewyNmrM5Wqp/EtUMFANgI1jRlJOLsmga4Pwh8g",
-	"7qidk6WtdlTfyOkmHBS74276Hlx9N9OfY6xfZPaLtJAtrp45NZMCzmvKS8PUYbfeiSvPgn6CcElB8+Wn",
-	"SUHFrFWJsOxe6y07YJ8WXDF9wxMUXrOJFLlOQ1nriuU48A3+vP56pcSQMzMdgndfDyWtTDGENw7sG8PG",
-	"4lLeJKf/r6kuconeoyrnhhhFeUkmIBnbb3+V4+SF9H7qpDlhIlPr/8BNQUAk02TMzJIx0a4BtcDgOaMK",
-	"LAcdOkYTEpvAbczSODW//CxyxQPgWtClrNL6lLPTtunq1PnAu2RaeC4Lo6UW8SO6gndcAvtE54uUsP7B",
-	"O3ll01+tKc+T57XfzXBW5i+VQsfM+n5aPS1T+1r3EvCx4LNJLeAVNW1AAcMlyEpjNpXOZm/JGvrwwZ2f",
-	"MMzTxULJO0/XnKt+SkvNsgTD1pLe3nhKEb/RGRIABhOtk9EIPxy3hhf0DBR4ZbnXjjjWanBcKC4VN6sW",
-	"UxUrWYtrLm1QDC9EI29Hs78wWpoitR2aW4acPIEnxzEU//Ts+y44AiaM2U4aVAr2f5XjlFL94sKS5ww9",
-	"25osSmosPyd3skJXNNhGEgjpgbuO45KM2YwK99LGQidybqX6tAanK5b2pfplJX8ESSL5/UJqbqRKW5pU",
-	"lWCvF0aT9+9eg8/dwqOFXEXe143fvGdgc/AfeclAxlds2i0Dhj0HyGz3vMZmmg2c3MZqfRxX502pmZl/",
-	"JbUOVNu2EN42u04S0inZE1UzjeFVLM+IdrEZTjt4NCkqcYvqVCOkotbav7MHXFJBHjmLba3cfZdWHoRJ",
-	"rf75KuJvf9RkUsrJbX9tO6linFlWMC4Zmci8h81KTp1k7xe5lTW9drrzmrFOArbXQNiiV3mr1RIWkA2W",
-	"fMoH2WDCyrIqqcXSMTWGqdWm5SobfDqwrx/cUWXJrrbjfHDjfMBxXtTjPPfj3GeDnxnL9b/KKuVWTWK1",
-	"D64KRjbPQa1iVTasbQd4fF6GWyVNbv0M0y7WCfS3VtP0z2zZelGbMbi91KXagdhhSmue+c8S3aRE85nA",
-	"yMTeMQrrs0TkpetVnK3TTwhPRVbnalFKmrdZCSgEZJXMgIVA0vzUKtxjNpFzhjpImIMoKc00HSYUUcLO",
-	"+NjdCaM9dowXTeiEPsZ0q9kWHvI21YZYMaBlmdpREWSUbQM7SaZLJYMg05RmDYsYkhNHB8EIJsjTY/IH",
-	"9+fJ8TH5Q28z1aWdqBlp8Ph4E+na+ZYlSiJHFrxtog/41BcfZ5uCD6SGpWT1JuTQXjOswxkpNyBxUe/t",
-	"G6TE+3XShsMMsoFdBLVy2cdk1OjOpuf0amf8jommjzK+TjWEhEQ1KLpLJ4//1G4I6EQMH6rl7QMJZAwg",
-	"6ItroKgnSJoxZVOAT6I8JTldwZEBdDLyw7H9BuVmv5ZGXPaTk6dPnh13S/1V0sHnz6CQSzKnYuXh7/n1",
-	"MES+gHBEQCKASE60TsBStmttG+ysDflVlbQXVjkHI3PaI+jsQZpQfWs/cLUeADSVagiPvX/3Gu0HXDup",
-	"zcp4EExrhRGnYXSGK01C6NNWJopPNdSQljPHCPYpmXFTVOPDiZxbYXLGTUnh09qqHj99mm3XaPw9xgEH",
-	"2QDHshfaFCx9m3fhuC1X5c3UMcsMRICMLKpxyXUBcrM2VPV3EYdbtDUabOuVcpkNgAP6lOQe2gUtp4QK",
-	"Ushq7SI9a1yiZ8fHnegcqVQ1jXfgyWrMDTiTwnzvQ0lIblXDJ9sZ6L9UUswOwLc4tFcUIs3HdaA7VQwk",
-	"b/AfLClcGZbb+3FKhDzIrUQ8RBcVz4Mzs6A5ifQfjHrJCJ1RLuAb+Cuz9BtC0k3B5qcY5z8kWiJVWdDJ",
-	"LYsCXldkydxqFKM5xJHPpWLgx1IMnPxjRgBdQ6bA1tyFpBoF2lPTZhj5WDA346FJD+eNlAeQHTHJIc5+",
-	"AG1xWfBJUbsAcVOndu9jma+IRM/f67OfwS03lWqGq/2S5IjOvIg3d0zdcbZMx6/fsRuXitRfbfCyaIL3",
-	"BZ9P31AeF+SylXfDQ/dZh7XPIvXNCvW8hNYffGgNEanXfoMG2cf7GZvfCh9r0yE3xVEs68fnBMn+p+PS",
-	"7yA8MWnga7gq4Lxq0EYuwRqg0SLCprIN7PGnmcLBt2hLSbt/plQ1jS1SMMKoKjmE1mKEDlWNJA5LWCZS",
-	"1wFZiQAqpyVvhtu53SCB8BL0tgylrC0a66wsMbDhdC1LCFOItI+YaqRAweW3q+sZ2IQ0uUUqglGp9gBM",
-	"p4tFF2cT/LEwCOGHfnlEyGV6POY9JOv3DFJxkHGcuhA4ozjLPROBaOngtwCpAbMzD7cHAG0wfMenArfz",
-	"KVtGzphlJel1Y0xva2QdI/CABSclOZ9OmXJcveuUsoEj+RpTj+QU2fHhYCiqskSpa+ZjuzryTfE5VJtR",
-	"DQqGsxDPOq54GcK9aL6qo1Q/drGQMXr0cfBoYXXgWgymKHDA4WHyfvs4D79SnpcgDRVsctsZgVtvKx2L",
-	"i5Z/NLwpdmevuHva/h2H6Kbk3SgzuJ9dGdgFZvRazG0kjrXH5sKd6E+lI09jiqtMp5q1ZQ7zWWExzD4B",
-	"UohwwnjvGNC/V0ybm7b0MIhTb2FO3JRsixdpI5kVrNFDcj3w2df6SEhzMLXa+PWA/Me//XunxOMd5jB1",
-	"WF4SCWvFZk2+xsjsnYIPb9lqx9DD9vwGPvNhTSEXA5TSARw0sNt+Bm+0bT5fXfrX8YuXpWZLK00PPra5",
-	"KN0S3L6yGCRbQPlOlgl1xSeMJs4blkOu3v9IDFUzqwf4h08Jmy/MKvZdQ5CbZ/AN5LWkJy2bfzI3IPCi",
-	"mr1rBkhY+dpQLSAIBDuVUSynkMlz6kTKkFwLWbpOGfN5SnPqBHzgVZPKOEVZqlRe/w6pdF+clwZz+PeT",
-	"2wfe/De2ShMhZN2oYoMm5DCM3LJVwuVbzqTipkhE17L88dOnJz+QRxZQTx4j4MDHxia5pgeLx0+fHWAW",
-	"Dnl0iU7MsLYLMZUZOX/57rtkkBA81oBOGrHWZeKw2jBGCkLfzBGzC8JnX0Ts/DstmRW7iY/c9BAcN90N",
-	"kbepP81dtOkVP1o5e02H0BkxEAqKgXxWLI/XDeQoCq+d05z5IN0xndxaOUjkToaNRNfTMEqlmQvZ1GDs",
-	"wEBwEE1dCr4TW8HaseS6f0SzV6C2e9BStr7dpc6Qjpc0s82p4FOmWxKUgAE4POp/jD6jb6vRAQ8RKvGk",
-	"ZONIInbWyGbu1oqK2xYJ8QFhDEk52mUQRjexccW2EJN9pL9vSbjZY+57fBybFLBFYz3n2nAxMe4epGmE",
-	"YMubtgFe1MUzGhw2VgexjIYP4KlL9NSRcz0F5QVdpT3Hb2sW33MoZPVp+0HeBEoWVQjpNfo6jrpVh0kb",
-	"EN2qxe3Jx7yXuO/dLIOTkIu7ncvCU1+LSWJu4y7B6i4bMnFTmch3XB7zwcD9F1DHDydWEJd46qfRukDg",
-	"xFgh6qBvSlZnMEFLzY1Q0coimRUBjp0FJn0pfVRC/9iCf+FsmeRg6+woSqGgrgSEDzSB8ij2suzMjoKp",
-	"5Gaatr858lfD4Y+azKhhzQySoIViyO4Aw37tqnyk08e+EWeNpBYpyNKVEHJlFXrmq6T4KuJMzV/9sbpT",
-	"C3c+wtTaglVfxnY2nAXjd1tyi6OHbdmauzovdi3UM+dlybe6D/poiOubao2Xt3KLc0/2ozgtF/HgxCv5",
-	"kC5Zx6a3cEZvbuq4e/apJPJEiNFmGWocZEey0t5zkppY9NDUpL3lGrll7UXibPcH7lPirLMDE+7z3vrx",
-	"VtYSVJ/Nn0r5wBjotfor9cZcZRMonGoMU/YS/f9fjg9+oAfTj5+ffX//T6nbd0nv0hKlFIyUWIjPBwWs",
-	"hTCfEsFm1PA7hkG6UEpuoiTI1fYxjIbuKdte+nwrz1ZcwCVqg7U6hldUGeeyGIRqBPYvh0He1uDSFEVf",
-	"u6hdwns/LXy6xLnh77dhAfiTWwV8eMfqd96F9eDHsCj4eO5XBp/OcHl2/0ync7B8WtcuUtyWnJUHBLo9",
-	"JJ6txaCMYyfRuRGAu2k9dvaDHnY5wIsWUc/B448aXYlX738kCgpX1DHJu1n9wrrcrOmtGZbMyqy0o0wd",
-	"RULlNM4F965szeJCpmmtmPrqlltVMHhod+1JyWWeIiZXUjbte5qxuV3nmBEr6EGxR8xwt1SHa8KFgYMB",
-	"VyyhQq45Y6NY1K3RHB2lGjpAvV6Wwa0jziuEzHAs15AG+JxRXanOqebyLhgjplhvh6u4lN4h+eDiKi0g",
-	"wfddzcdMaTJmUBiTrnxuv6+30J7KtplyBLG5UFcOs7DQLu+ikdaVnyg5ZkvYivacZSu1gIeQZ6pu5KcK",
-	"KiJygWlMLuqriS1wVLLde+9KE6bpQaN4oas1kdeVuByrGToLcCVypsiSrtDq62LN6wIM/cMXuWF13n9H",
-	"gT2fy5sMt/FwjJA8q0lLfUkjzKz1HaQO/uhqULURsfOgjCRIGZaU6CjIHF+jDco2hLB9Z2TftLprD/fe",
-	"YI7qRN+nagUGStL70NrFceaS8PuM4hP2gWBIbfq885N9rqfY7+tbdI3Zt3oBxGKGYNAetQtgATG+esUC",
-	"dps1EKYd2VqqHe1UcGg3lta31M8O9Xe+tHTMGs0WVkIpWuh8e1EZrO19HmLdfj9VW1oZwFVQOIDeB2JP",
-	"uPE5IBj2m5YPtKzUpPvIL91jdo8Qc7C5EBcR6dlCzJw7crnShclUJfpathLkHaHbdlleRtRnM0EaAr0h",
-	"g6OaFBaIy0LOMWOkFm0c8R9GQRbGeSUD38sIKzWLSw7JqQtbjgTUBQWVsK7NJMUpqaMbkGMuOYRmor5p",
-	"6K0VbTRdJasXQTC651+H5M00LmO+ZOVdXfABmQakGQLTwDld5Y54kRDsTud2vHdyibHrE1lWcxHX2lyu",
-	"F4APBbl8gojIo1ETMQy5p2KplGKBySZcE0r0ar4wcr5ec3zH9gAtHjB0bN8xtVr6wnQ9dPRWD/5VSobl",
-	"LdRpxu9YiqZZsA8b5fAjyQvC5eGaZ6QScFCnsUQAKB0wbCfB65Vdz64ucbR/6nT0ar2HZtoE2cwLb9bF",
-	"pmXpN525sl5qFip59d8VELO0i7xkqX4R6JXXkDlJMYcjsvnE10TkEL8oUf6Cuz506goUBcSbJMu8Tf7G",
-	"u51yysJlG66fepCpQ3JHHZvb+4yv7KQpgDzIaV/LMw6uYXcBy2tMCZcx80SgjXgjQrY7Cnrf1CTm2puS",
-	"9sBMfXls2EQDvv1dBAGy6Zwjd3eHMU7VVe2R7Dv8MgzC4huuJh+xGOx7iBRQegAG7mnqe0XvWAh/tB+C",
-	"Wc5+eOMHtR/e+4FbUu0BntuyFuyR7sM+HiT0b2b4b9vNT1KbNv0Z6RUEFEOx2lBEuNb0anvPmCrQAS3d",
-	"szvQ2ErFvqYntGSpGMCyRUSkc1azSkt2sWh+T9YGzKuFT7ay9p0DRyXq1XYTbbB9o/JmwXUUALHef90A",
-	"wPUd6Bvw68a9ACO1//TGDxq+eetGD19cumnc4i4LzGn3awtyqQ9AjiVUVMzaDBFzDMvvvwE79xs/X/gi",
-	"zOu/uQzz+2/O3Dr854t6PeGRel3+q5/c+tzOkYHsiSYna6Za6qutSEbLZvolSqXpri2tts/1QN3AqbbT",
-	"qfehROX6tfuKduOQl5G0I+5H6JyHovMtBastpPO1/l07uv12MnjuSfCYp7Jb0va85JmjpNiO1+tSQtDV",
-	"ds46e8ANuSribm1B3g+6obOYRwWR+4WdtMnqQ+zZlRER1WWCn7mzu5wSuRQHUAI2Q4u5y9cKCiKYNF3+",
-	"3inRhi0WLD+AxOc6txhrymKbKWRa2kC/M8PL8pTkPD8Q0hxM5NzqxmtrwaxriSyTm1MCddogsbpkVIl6",
-	"La4slRVJNToSvDCNyXXrsliD8mS1xL1jsvUaIgfxdwsJqo01qfZCibJaocFQ6HVHBDNLqW6DMcHBWtOV",
-	"Hkbl57Po6P8IkdZWTG9Y8mu4ZPaoUMkEM4KL8o7LXVOBWg+qQSC9hrr8kOrtjRd2yYfkQuTsE8PN+IQS",
-	"zOuAOIQ8NpCgc+mBqt9lOs7m5Sc6MeXKW35c3cUMl4Hqnq/wAboBRuIUssx1wxDi5DspwLziAnc25bdQ",
-	"pGB78ZGULb7T2DHrUV35lfOxRPUlH1ZSso7nS0eU7BBOusv6066864EvgXQ9yMj14Okx+UO6bZxcNDSF",
-	"yGAqIWFxp3ADNPDt9MqSpswQ3ssQLCYZmVTzqoQok8PevXlgcLdHB9YQ6PcxfYYueswLtt+0+UsNle56",
-	"Tpvn9RWCkL8k5KTFVfIrVv3chtJ/leNvWlSqtUzU7ydaBqsv3ZRsatp7LPh4AKy01KeCeB7V+4jDWaPz",
-	"7kwxARSN3QtNVJ0pKkyoex1iuZJVv+FZrPqNBcCDz7SfVthYyis7GKhrkYy+VnAQLiNya2hoxBcMYgmg",
-	"vkClLdfFgoSohq3VUWqvbZRIYQU0cD1Sm+XC60pZtCxr29evcgyClZXmNgo4PWsvAVsbfRJ1CNY727m5",
-	"QpFdkAi9F62tSnpjop5HGxV0/3VpsarzMe5Km/e1COCiAAX++uHKKu7RNxfnm+a6CDPXgZfcYxL5u0uO",
-	"Pbj811eg561u7F71jh9YHWxLObC9FsjrQ/y2198KVY43C3E1Z9stKa/VptLiCnwzjeymGShiXJCSa6Nd",
-	"F2nfkhi1pa3uwrT/lOvd3Ih7y1H4OskIu0UadLv10j/VaW2bKL1zkMGDzD++nUq7Iv0+VKvtVau4NV64",
-	"riDSJz3xCztqYv4FZru6CVN7alSk2q2GPzZZSbBpV3Pfaa86VU60H1HbizkvtesPoZBsc+k/cVEZqypB",
-	"Ivnx8fD4mLy/enFKqCBMNLo7QLw8WSq60GglmfNc+OihtWBzlMFrlfj7Jz90tmwwLgBrh7fW48NcLD1L",
-	"VvvElpWV4mZ1aW+SM1FiF5Xh5wFcL9CK1hqrFMYs0MIsbznWBLCgcx892g+W9NOSi9mNZr6hkad/C/43",
-	"thrc30PRp2miRffLO6ZWSFODdJVTXYwlVVj0x34zcjOMQovOXB6SSz4TlpSDjEgJLt6Jao9GZ5UppOL/",
-	"gKi4IcGeMeQ//u3fR98Rqa4FvIWFpe1ucPrR2zeXV+TIbWRENDP6kEB9IPTLv/vxBfnh+6f/j/hCOofk",
-	"is9Z/eOTJ09+sHiUEXsh8XtMUb4Wry0LwgxoH4M5Ar+jfXREgJ2cQrQPGa05JUfYj41q94b7cioVlnG8",
-	"Fi8hbBdUPS4FmB7RwATsGcpBMJaDBXb06QC+HB1iMchSyluokcbCaYCpEqyu6F+sZX27oUbV0WuxUXb0",
-	"NNSL4/MF9D2LY6AUYxlx3AB/kJUyxWldvMX/WFvPYKAVLPeUQE7KtfBj07I8JSMqViPLyafQsEvardiP",
-	"mIdAuDgkACFUdhx4EBbQ82iE5SMndT88cKhDIyTFJlLlwT9yLc4cljlDbmgV7/XdQzus+zDC6pOFXIKF",
-	"MxyQ6xqKyQZDe6ymGMGOR2OZr0bY7NrUORbZtRi5psmj+shglSiTGM3KaUZGU8XYiBRUu1pZgOlCCnZq",
-	"b4lbq10+ROUzTYQkLjDfr+7wWoRiT8PBB7x9oRwyOXt7EdHf4eDE273ogg+GgyeHx4dPIOXWFEBqjgDE",
-	"oN4iMwwTXeTQmlCbM3jCvqPonBmIcPklLQ3Ujxy9pTNfiqLXs65l7kdLPfVCClcX8vHxMdobhXE2TbpY",
-	"+MIiR786iQalkE4nnt0IhCsA2Vsjd8Iobrkj/OIqi6fHCws88pXTgI5X8zlVKxeHmHMUVbNGw0LgvXQG",
-	"ap5eacPmlie4Ow8VAGgOgx2hP+AIGtG5lD4XmdA8oJ/wgRfeAeFqlz2X+WpvcAtt9++bzM2oit1/xfNq",
-	"zpuKyIDSea5P4z7OjVtC7eUl55J55BnCyfHx8fF3JJeOaEYlNOxK/hydbeh1C6frrthAoMsy0J/BcGAJ",
-	"wiDGAJcaGOPAZ0y6vAckqBI48LYyAKqd7+g5nzF7Gz72xRs5McwcaKMYnTfPsU4lg17OCY9ZD9T5PlUg",
-	"D0uAPfx0YSRQPwGuGaHkH9rkZGrB4d2VUWky8D1CzGoOYDok79iCUYME3XGrRnvq/Z5+JPW3kubz4Cz/",
-	"JsQ5a1cyLE9Hg3UQDccVL80BFxpiHX35qiwwTV9lNiOg9GUk9N3MXCZURqDGASj0drq/VwxQywm3TvXJ",
-	"IjSM2yEcP041F9koVeO821CGLg91q2Ev5I6WFWubXjOqJkXb9KnOJl+TuUWp+wlyee51v4ffo3MfxAtB",
-	"rDHeT0uG+m2KoTl0PvrM8/tWnH7FTIhW3A2jL84H3wC8bZzIV1h+OHTfROaxoAc1m+JSoZdMaXI9WBaQ",
-	"GYn5DFzM/nw96HUerixcgqZYrH/oCXyZANJU1rt9X+uNT0RVlhS621veknX6xtbUdDdhQkP/piLPt0Kz",
-	"S2YcuT4lFnJEsbm8g4gM1oJCno+5Rfi02hq3cr/2tdt+hD3422XYM/j9f/jFf80MocS55C0bUswiIKvV",
-	"bNHvYBy0e50MztF+Mu/g9//hJ3NZVFHdelmZU+zTb2nR1C6dYTnLaaUZmI+kb7jYeVYO/m1nxe58jdRk",
-	"1t7LO4jGWi2YJiN8b5SRkRM/4U+01tg/QZIanRIIxhp9vgZv+fUgux5w/M9Xn7se3I/A1Mqh/dvon0eu",
-	"VBWatKhYHdo5aL4aYdUiZ4i1OsGp/UUzb1kBE1ZtucIa94ch7sFj2SW8+xI3u4FlIHoVjOYg6jnZ6zXV",
-	"5gDeOLg4bxPBnjz+EhHMsE8GIZ9UdBJqTSJiH17cD6FWd0wdgJ8L0aGulQGuMNcP/ZCMeA5WNioIM5Oc",
-	"+PM8JaMGtEZEMV3Ng32d72CVqPsNtKokr3wx/Afd+4ckk2An5M5iAy1llDYPFHe0j8PEkYJcxxUp+R0D",
-	"c3RvORqPIIjROSsZemCbR3EO379yJeL2QbgTyvk7EBr2op3jUISixudLphBXJDCYnSvtHFjtpBVVRgeX",
-	"FGXNWq0oXw6ubLPKlJbeMe1Zx4QqBVZxp10GW7bvj42271Z1V6oJa9C6rm7l+5PH44bgjY7nUYBpdwP0",
-	"qG94t6Le9KL5V39rAd0RlzTZd9aKh9+Gn+gtI5BUCy4RWttBOhF/UbXLExwDs3tZFCGI+38tittO6S9U",
-	"QCw7JYcTysefPGEPJsOs2frAVRjhZYkepCbn3Y/VUEa9zNpMLKHf2Ve8J2GOlqvi17kfu32yexnGCxVy",
-	"iZ5Me2FcdFA/YScOkW0Vd976h35Dgce3ddmfyON3tY/Tqcdqw/UatZ0TtYHdVGDFgqSC+gLi096GwJP9",
-	"cDsfM9QVIYu1xG5usQfI1iMKzUKScf1fxtVO9nZbAwZtosJPNGd7Y2nUG/+jmm++Itsta2SszemtSyHC",
-	"hByICmy2UNlOOf1MGMK4RkPHEjqCxdfe9QSIb/7RZ/fX/ZGvs9hGU+N+QDt7Y/Ddny0mfFWLSbzIFrps",
-	"97mP476q6+bouueRHd07Wxxog7sIqlR6Tukq1iID9cfOfBenPqRkQU2xSUfs6YY3ttH1d/6hb+daS8n8",
-	"cSjv78DJFDfhSCCQB9p+FELfkqYtgOIBTGRrnuAI5alRRkb1el38D+Iy2FmgVfshOZfOIYwNHGufjZXw",
-	"0JPsHTb+t2vhln5aP+k7bi5DBqt7GSKgJ1JMSz7B5jvh5nCNLXhAzeQGIxOENIR94s0k0Gsxpyu4Ry5S",
-	"Kty6CS1LpjAkKUSk+Y5jgUiHfUevYMxa/RKMbqQc4hZD9qlfraXv9hmNEUwpPl6XF/4aYSw/s2Xo/PJt",
-	"2Wtj2rVWaWxWCfIIavgT36EHuntBxv6j0Knnu73IYj4csA7ogwTj0CERu4w5FjypDHJgODZYFDy93loU",
-	"EpgfOTI/bnBxqeovRM7Ud9182yNfP77tS2c3KHvEtz+7i7XV51zj3QMYdze5d1HeX5/Pb8E34PG+oeB+",
-	"3NVRf8KHM+XU0R2tKFaWTOsA/0rF7f+e4EP8jlALYhkbWV2AW8fBrl9ZOKeOE28I2nFj9XZRrO6f/V8+",
-	"BDXuKZESoNxW9yJAubG2CFAesOkQkS0Kd134P+WsW5Nhc7W6UZX4ZpbrLhnA9+L4xjJAPG1S7yrBtQwC",
-	"oAOZFdSsZCYk4ZhyEVcJhXj+fcVGUmVVcbcKqOkBCxm5lYycw1GSJVSOh9Lkrhwqls3A3Lzo95JNDZHV",
-	"FowL5AO/7cnxMaGmQT46g8pa8fU3DmHohxR7Y9T+dOFosWiEFc/gANuPqYdmtXEYvaJXG31/9Jf63b6p",
-	"Ph5aKdXa+NZUsNZRTKUbw/Tr7ZQezmV2/l5sBButpL5uPOpVVKlnzAruFVtA777sbhOBP2PC0f22sDXz",
-	"RjyEsvjjdDKSO02cd7DOm+LTDaVcaOW0ZV3NXYvVuQQSig0pP7Yc/T6M5HU+cUc9h0Ts5f39fwui+tbC",
-	"P3PxNBDYbqFPHkF3wWDTRP7oa5r4CL+p60cyo4aBag0n1p9ZUhc3tp06qwCLbOBzJ7eFjVzymXhTmUEv",
-	"Ryoq/I7FY4QWPH3JzMGLkJe6JXTq4Sfwo1Qz5oMoYHcuabTh5nP73tmx6qyGbVLFZUiq/Wq47KdoizPD",
-	"n/eVtEbn5CKqsjCnK3JBcvnnNlh2gy5NOS3mXIi9uetCmZhuQhR73tZrsvw2ASVbTvgyJMh+6/vlUtIH",
-	"w18+Nlitojkj1OWooq99x2vnMTaS9T3KwI1EQsVNh+h4yQ37b2EQCBW0k+dv9iMiwUA+YYecYQFP3ixy",
-	"2HRcYIAaVrSGPhjNn3EA4YIYJ1JM+azCI3LPO0lMCrbRcatnoCMgwbpmt1Y60/HUkKnv6mf6LPy46QBY",
-	"qkuuDRYc3iTm2Mfny6W4dc+dX9O6XI7awuPugowPysxrprXtL4Ut26ybW642C4wkJyvksr/O40tyJ6Z8",
-	"7npmKNclI+rgYqS8dWVMmx09g/MiLnwqVVT3NGoumFq9VPlarmHX8rHc+f1XJx+uVVmbiMDN3iz9cO1d",
-	"EWldd/NAgYG5kiyusuvUEQffcS5Us+1NAOAKH8XNxtLuW0zb/lWONbGyIFQ3xlIT9vs4zMDbq9hCZ1CB",
-	"gnJwWI2OoEaeHqF/FWlHCQXk7EAnxxY5nh2TORam2aQfvlLflau51k+u+XSwXC4PplLNDypVMjGRrsdk",
-	"v7Nvliv8xmKLnzd3BCiBfFZYeIh1cqsQYjZrAELe7osLKDfoZJNCKnNgD9LX1Xj05qwyBXl8eExg4cTv",
-	"I4MSMX969sOT7zplGBjqMCBmWoaBh7YLMVf4yG8YOei5x77iBnFH+yA3L4WS5Zy5Os2hvAlCNQvaNNIY",
-	"zSaKNY09jYMLSgm0JO7wbex2h3d2P0T35ds5H3Bn7Xd1z0F+eEHIhdHuaIDYFnLpmoCtJ8htuWUJPcGd",
-	"Yn3JOpNh3rE7eRsO9qslw9hJ8n2DkSylMkW5JjlvgZiCdbRCDBjddrKEj/yWZAlqke6RLMGO9lcixlfc",
-	"0mAimUHmLgAfZSEUPqjZEz0CYHw9eoSw/rb0KJr06xAimCCujYbVin3RNFBLXXxw562yQ3XRIUCwHnRo",
-	"Lu/Cgf7+k/IQihwCREopZq5PhuPCrpO4leuhbyjUZkykP2+BKlYdaIMqhqTpdg8MXhBXEPQrBv8/fvo0",
-	"VTy6rSZoR5+FZvfgf/z20f/vff5QOjpxH5j0nM24sFqUCzOkgvA5nbFTiAsEdRL1Rrinb8+uXvxl/7lR",
-	"Dp965s4GtPpK9/RcycViP/fUDlXHcO4XcO3uj70C6PgbYPNVwQKI9pD9J5dkSqGSJTd/Jq8kkQJNTCOs",
-	"9DvKCC21dGn2a82YFAvhO91hk1sOp6WQz9liwUT+gBNqsWq6GsbbnNPt5DAVIfF7SRT9r4d/eMQ+xcBE",
-	"WIdmrrnl3WPmu2RJmv9RE7kUp+T74x9cDyeI8uSzAqxmUHPVDbJn4ts059QFjn/5aBHN1zD+5aNFB7wk",
-	"iKiVKgfDwRFd8KO7EyAbblGfawu2c59l4Ss0KkZfhA3E33nnevSdSwe9/3j/nwEAAP//",
+	"7L37chs3ljD+Kij+dmqS/bVuduxvQv0xJVtOosnFLkte11bkTwTZIBtRE+AAaNEcl6r2afbB9km+wjkA",
+	"Gk2i2U2LcrKz+48tkt24HByc++XTYCLnCymYMHow/DRYUEXnzDAFn875jGlj/+JiMBwsqCkG2UDQORsM",
+	"B7qgT549H2QDxf5eccXywdCoimUDPSnYnNq3/kWx6WA4+P+O6kmO8Fd9dPnDmX39/j4bXJy3TMHzrcPP",
+	"6cefmJiZYjB8/k02MKsFrMsoLmYw8Bs6Y5f8HywM//eKqVU9/oLO2I22D8TD5mxKq9IMhs+OMzsHn1fz",
+	"wfDJsf3EBX46CdNxYdiMqTDflbxlYuuEBp5o2ciTZ8+TO1EyrybmFxgmCasFPvEwgP0bU5pLsWWaO3zi",
+	"IdPc23f1QgrNAMveKDku2dz+OZHCMAEYRxeLkk+o4VIcLfCJ//83LQG0/TDMjwsz5kxPFF/Y4QbDwYUh",
+	"Oc+JkIYUdLFg4hC27960A5+NpTKIDfGLVwUjSpalrAzRRi404UazckqWBRNkLE1BSj7nRhOqGFGMTgqW",
+	"Hw4yezwLpgzHLU8pLyvFbhZMTdx+A9adHK+v9vWUmIKRnN3xCdOECyIXTBBt6IxpO3hA0pMGkh5vImnm",
+	"p9bNOTtR230lx7+xibHjnE0mlaa4wnUovS+oCcvVdEWM/UIKRgTjs2IsKwXwN9JubG53ZDdYUm1ITleH",
+	"5MIQromQZKGknJ6ScWUIdSPiYCW3kNCElnbYJTcF4WYT0OPV5urO3cJgHLs6Le2L3LA5vLOGr2HvVCm6",
+	"sp8nshIJ3Lis5nOWE3nHFGzLDroJ/1su8s13z+BYX0+nTExY9GK9CAscQB2p5tQMhoOcGnZg+JylnnZw",
+	"VomZPBh5nhEJKyU0zxXTDiKUTEspcwsZbU9oIueMTJWcJ5Z1H5OBX+tZ3TYzC38PL7eFDylcsoe4udQX",
+	"K+OPKcb/pazKnBT0jpEpM/aCkYLmxN618AWgxZAscUMecaS8hZ3AcJqpO6YyQkWOzwXc1GRmB6eazKtJ",
+	"Yf/ngI+Wxlg4sdxj7JxRQSReT8VKRjXLiOYCsJStyIzfMfvyoqRcIBoLSeZSARbjGAtql6xxYZZyjGEU",
+	"dzTLQpbR2IDofyE/8hd22jkzNKeGHpL3BVMsvI2Xx5BbIZeCULEipRQzREui57QsmTZhYm0sCLjIiJZ2",
+	"sUwp7a4mKeWSaJ4DSgbM48I8/yaJ3GcLmqKar4UFtyXt/voCci2LlZ0vlwyXa+itBYcyFrx2L5obFh2Q",
+	"kSSXp4SO7VhIcd3ryRtzZgzTJpCoJmGgO1ymccXLnCXu0hsl75igYgKoJol90GQOYewWk+tK0aT3hSQF",
+	"FblFLbv95IsTOZ9zs30ZFmz43CE5Iy8vyG9yDCMDgRGSSFMAIlAEsVym5+LiTk5ayHtz23xSEFWlR/lN",
+	"jru49N/kOCaLTFge9Ks9LTeHlZTGcj7IBrD0iIC4ebLBxwP72sEdVVZK0fb96PDfxENF31++eP1z85vX",
+	"OMF9NljQya3lrgkq/+L1z0NSyCWZ24vFLSvSRqeJ/UKx3Aox7AZ/SzAXJ0Zv3hmkKkzcsVIu0jxB85lg",
+	"+U0KoS5y7QmTkwz/rMktW3m2B29alknec1NYccbtZkm1/xWIDbVveSLMtSOb9aW1NGY39gmjK90iNgCJ",
+	"4jNBjZVSyISWpf2OK1j9Kcw5KdjkFuWqXaZFRaAHGdOyUhO2HfGBXFuy1M0Wg6bkVA3HG9eQIz7OGkiZ",
+	"pVRAM5KMs8q5eSWMWiUo3CR9e68HjpscThSjhl0PUqhFJwalh81fdqCcOTOUl8lheJ6+DhVuLo0cDj9z",
+	"K/MZOSTXA5bP2MFseXRyeHJ4fD3oPgzQKQGmuMXMA6qeuxXSP3GUwZqADigY/thG76IjSyCpYB/NTaQl",
+	"boJofTswZ2rFL2Ql8iuZ1mGkKFeeMEQiFkxKllLdaiLFBqvlmoztqJYTCylY4wJu1/pASbnAZ6Ofw8ZB",
+	"1kudOgNZySkH1cKim6UKTibNiI6kbichbqoBuZMve9x9qfiMi54PL5gjZD2eVazSLO9LgSyV7fuwkYaW",
+	"vZ5dQx63JL+PsPkUOr0sKnF7ca4T+J/3x35v9YnR4eT4+Ph4HSM2bm0ayV+WlOOsNM+5RRpavknfzgg/",
+	"n5082YqgJ89BH/afNrG1iaTfSYXax8SuxrNdnjNhuFm5S2W/uqNl5TUaavGa3jJ7y8oSX7UKhzZkatny",
+	"9eBfrwcom2sytdoA+2iAJVtmfT04uh54LcQKPXZWSsaKikkBugOdZYRODVNEsak+KhjN9ZH9BT4aOtNH",
+	"mR1AsWlm/7lZUFNkcPenpVzeKDYFyXvCbyZSTPnMfnNTKe4MDjGUT56njsaf/ibGWHm0RIHay3u6lGZT",
+	"tANBNGcfb2opqR92ubf6s3zhTF5b5LN+M/eec113psBCPWiCsBCEh2hLa1BJXgyrc+t248d4ZXHLVPoU",
+	"JS74m2lC85xUC1D/LFVJkdKlKCXNLXhqeEWQZB8nZZWzPP3rlPKy7TcutKFl2Trygon2aa3C0PqjYmMp",
+	"TevPuppMGGtdc6Cvmz8tKW8bdu18cZB6E/W7WQOmDTDEK6+3GC84QDQCfBIfQNbLg3W6eahWY6Qpu5SV",
+	"FdyPFidUJYgVUdLaCJsolpDcfoCXre7gjArOHOMsHAumtBS1zc+QW7ZIzxBkom1XEbe4CX5ndMdFpkB0",
+	"ziZcP9xYsEprI+yj6ZbmvKzvnk+vciHbxONg6bplbIFcw5tRUrIcFUSqnAuqVsRKc+SM5HZ04jAQTqPg",
+	"YpayqybFtStYRVnaCXANlsXpntYjp5e0jqucOSxDrseWDJil0uaUnDwn1JC51KYhlG5DlB/ZwrzFKZP6",
+	"4oKmdMArp4fM6Qo213NvRslqXLKUPbbFMka91Q+/54boAiyfFrD+qhgrH3crPQGymTs5v700hlkcStwC",
+	"tBKnlcJ8zrW/PJ6n08mELYwTMD3VU8zO06BS0TAzJy9s/uIti1t1K3gI5DN3SbY9jTfJciyhZFmy/GaX",
+	"ez5Tslo0JcxOE0RBVb6kiu2iEHMtS0u5b6y6087P5TRc9YAvE0AXiybgiCJ2nHLl7KlSMwK4YJ8saL5u",
+	"GN/NuFLSMSu3yuFtQ9R4ZzW8G81YwmZxFtEuux/7FFkx07h8W48LvXKbI/+E3joHPpR0KwXWQIRjIcuc",
+	"aDlnQAnJmE5uiZDLJj3dUIa34R1MmQQiF7fdL4vb2MGj03KJRE+SbrejoHtnze/hnHJggm645FIktwkA",
+	"ZBTkqmAroNQ0+Ac1YJx35g1TjrwJFfgCI4UUdg77b2+IOr9ZCqZSlFzEF24sZcmoAJGxsKS/y4tcOP6g",
+	"KiGcqLft+bfuMVAFDEtZZr2GCJcVb2K1sIePRJ4qpjegi76cpFSERpGudb3Dp6zMWqx2cNE0nG+W7eTS",
+	"3gOp8DewyNmrM5Wqp/EtUMFANgI1jRlJOLsmga4Pwh8g7qidk6WtdlTfyOkmHBS74276Hlx9N9OfY6yf",
+	"ZfaLtJAt3uw5NZMCzmvKS8PUYbfeiSvPgn6CcElB89XHSUHFrFWJsOxe6y07YB8XXDF9wxMUXrOJFLlO",
+	"Q1nriuU4cHCkNF+vlBhyZqZDCGDSQ0krUwzhjQP7xrCxuJTD3On/a6qLXKKDvMq5IUZRXoJHQsO3v8lx",
+	"8kL6UJykOWEiU+t/z01BQCTTZMzMkjHRrgG1wOAFowosBx06RhMSm8BtzNI4Nb/8LIo2AsC1oEtZpfUp",
+	"Z6dt09WpC/PpkmnhuSyMllrEdxjtsuMS2Ec6X6SE9fc+jkU2Q3I05XnyvPa7Gc7K/JVS6JhZ30+rp2Vq",
+	"X+teAj4WfDapBXxPTRtQwHAJstKYTaWz2VuyhmFKELGUMMzTxULJO0/XXDTSlJaaZQmGrSW9vfGUIn6j",
+	"M+oJDCZaJwOuvj1ujaDqGQv1veVeO+JYq8FxobhU3KxaTFWsZC2uubRBMbwQjbwdzX5gtDRFajs0tww5",
+	"eQJPj2Mo/uX5N11wBEwYs500qBTs/4YhButKNUY+uFgMTRYlNZafkztZYbQN2EYSCOmBuxmfMWYzCJro",
+	"iM1IaHC6Ymlfql9W8keQJJLfL6TmRqq0pUlVCfZ6YTR59/YnCCuy8GghV5H3deM37xnYHPw7XjKQ8RWb",
+	"dsuAYc8BMts9r7GZZgMnt7FaH6raeVNqZuZfSa0D1bYthLfNrpOEdEr2RNVMYwQpyzOiXfiZ0w6+mhSV",
+	"uEV1qhE1VmvtX9sDLqkgXzmLba3cfZ1WHoRJrf7FKuJvf9ZkUsrJbX9tO6linFlWMC4Zmci8h81KTp1k",
+	"7xe5lTX95HTnNWOdBGyvgbBFr/JWqyUsIBss+ZQPssGElWVVUoulY2oMU6ueEUjv3TjvcZyX9Tgv/Dj3",
+	"2eAXxnL977JKuVWTWL0eKBU4qFWsyoa17QCPz8twq6TJrZ9h2oWsgP7Wapr+hS1bL2ozzaCXulQ7EDtM",
+	"ac0z/0Wim9RFMe0Uo7A+S0Reul7F2Tr9hPBUZHWuFqWkeZuVgELMackMWAgkzU+twj1mEzlnqIOEOYiS",
+	"0kzTEYcRJexMAdidMNpjx5D4hE7ow+i3mm3hIW9TbYgVA1qWqR0VQUbZNrCTZLpUMpOO9DvHRQzJiaOD",
+	"YAQT5Nkx+ZP78+T4mPypt5nq0k7UjDR4cryJdO18yxIlkSML3jbRe3zqs4+zTcEHUsNSsnoTcmivGdYR",
+	"25QbkLio9/YNUuL9OmnDYQbZwC6CWrnsQzIwfmfTc3q1M37HRNNHGV+nGkJCohoU3aWTJ39pNwR0IoYP",
+	"1fL2gQQyBhD0xTVQ1BMkzZiyKcAnUZ6SnK7gyAA6Gfn22H6DcrNfSyP15OnJs6fPj7ul/irp4PNnEOJq",
+	"Hfw9vx6GyBcQjghIBBCsjtYJWMp2rW2DnbUhv6qS9sIq52BkTnsEnT1IE6pvXbzqWgDQVKohPPbu7U9o",
+	"P6ijaanGfAErjDgNozNcaRJCn7YyUXyqoYa0nDkm6UzJjJuiGh9O5NwKkzNuSgqf1lb15NmzbLtG4+8x",
+	"DjjIBjhWeyT3jhy35aq8njpmmYEIkJFFNS65LkBu1oaq/i7icIu2RoNtvVIujhtwQJ+S3EO7oOWUUEEK",
+	"Wa1dpOeNS/T8+LgTnSOVqqbxDjxZjbkBZ1KY730oCcmtavhkO3OZlkqK2QH4Fof2ikIyzbjO5aGKgeQN",
+	"/oMlhSvDcns/TomQB7mViIfoouJ5cGYWNCeR/oNRLxmhM8oFfAN/ZZZ+Q9aNKdj8FFOZhkRLpCoLOrll",
+	"UcDriiyZW41iNIcY+LlUDPxYioGTf8wwZyIkQ21Nz0qqUaA9NW2GkY8F088emtd13sjqAtkR87jiBC8X",
+	"tM4nRe0CxE2d2r2PZb4iEj1/P539Am65qVQzXO3n5H91pn69vmPqjrNlOn79jt24bMv+aoOXRRO8L/h8",
+	"+obyuCCXrbwbHrrPOqx9FqlvVqjnJbT+4ENriEi99hs0yD7ez9j8VvhYmw65KY5iWT8+J0j2Px2XYQzh",
+	"iUkDX8NVAedVgzZyCdYAjRYRNpVtYI8/zRQOvkFbStr9M6WqaWyRghFGVckhtBYjdKhq5KlZwjKRug7I",
+	"SgRQOS15M9zO7QYJhJegtyVhZm3RWGdliYENp2uJkJglqX3EVCPLEy6/XV3PwCakyS1SEYxKtQdgOkkq",
+	"ujib4I+FQQg/9MsjLu8o4b3xHpL1ewb5Tcg4Tl0InFGc5Z6JQLR08FuA1IApcIfbA4A2GL7jU4Hb+axU",
+	"I2fMspL0ujGmtzWyjhF4wIKTkpxPp0w5rt51StnAkXyN2ZVyiuz4cDAUVVmi1DXzsV0dKfX4HKrNqAYF",
+	"w1mIZ4WESR/uRfNVHaX6oYuFjNGjj4NHC6sD12IwRYEDDg+T99vHefiV8rwEaahgk9vOCNx6W+lYXLT8",
+	"o+FNsTt7xd3T9u84RDcl70bFD/rZlYFdYNECi7mN3Nj22Fy4E/2pdORpTHGV6VSztuIIfFZYDLNPgBQi",
+	"nDDeOwb07xXT5qYtPQzi1FuYEzcl2+JF2sjkBGv0kFwPfIEJfSSkOZhabfx6QP7rP/6zU+LxDnOYOiwv",
+	"iYS1YrMmX2Nk9k7Bh7dstWPoYXt+A5/5sKaQiwFK6QAOGthtP4M32jZfrC796/jFq1KzpZWmBx/aXJRu",
+	"CW5fWQySLaB8K8uEuuJz4hPnjVmtV+++I4aqmdUD/MOnhM0XZhX7riHIzTP4BvJa0pOWzT+aGxB4Uc3e",
+	"NQMkrHxtqBYQBIKdKpogp5DJc+pEylA/AAoROGXM5ynNqRPwgVdNIBXYKspSpUqX7JBK99l5aTCHfz+5",
+	"feDNP7JVmggh60YVGzQhh2Hklq0SLt9yJhU3RSK6luVPnj07+ZZ8ZQH19AkCDnxsbJJrerB48uz5AWbh",
+	"kK8u0YkZ1nYhpjIj56/efp0MEoLHGtBJI9a6TBxWG8ZIQeiLOWJ2Qfjss4idf6cls2I38ZGbRvQuJNaB",
+	"acYH0K3AGlBKeUucWW9aMmY6RM1NB0Xkn+pPpfvXS1i06SzfWRl+TT/RGTEQZop7tCJ/DBMgdVHo7pzm",
+	"zAcAj+nk1spYInfycSQWn4ZRKs1cOKgGQwoGmYPY6yqYOJEYLClLrvtHS3vlbLt3LmVH3F2i3V6KYU4F",
+	"nzJtuksx7F6UYKtBAw8RCpml5O5I2naWzmZe2IqK2xbp8wEhEkkZ3WUnRre8cX23EKp9pNZvSebZY159",
+	"fByb1LVFGz7n2nAxMe4epKmJYMubtgFe1rWHGtw7VjWxCpEPDqornNVReT2F8AVdpb3Sb2rxoedQKEak",
+	"bRN5EyhZVGCp1+jrOOpWHSZtQHSrhrgn//VeYsp3szpOQp7vdg4OTz0WA8a8yV0C4V2mZeKmMpHvuDzm",
+	"A437L6COTU6sIK6Q109bdkHGibFCREPfdK/OQIWWeh6hIKBFMisCHDvrTvpS+oiH/nEL/8bZMsnB1tlR",
+	"lJ5BXXkJH8QCpVfsZdmZHQUzzM00bdtz5K+Gw581mVHDmtkpQcPFcOABhhTbVfkoqg99o9kaCTNSkKWr",
+	"wOZKNvTMhUnxVcSZmr/6Y3WnFu58hKm1day+jO1sOAuG9bbEGUcP2zJBd3WM7FoEaM7Lkm91TfTRPtc3",
+	"1RqLb+UW5/rsR3FaLuLBiTcgQCpmHffewhm9Kavj7tmnksgTIUab1alxkB2JUHvPd2pi0UPTnvaWx+SW",
+	"tReJs93XuE+Js848TLjme+veW1lLUH02fyrlA+Or12q71BtzVVOg7rQxTNlL9H9/PT74lh5MP3x6/s39",
+	"v6Ru3yW9S0uUUjBSYh1TH3CwFh59SgSbUcPvGAYAQyXOiZIgV9vHMNK6p2x76XO5PFtxwZyoDdbqGF5R",
+	"ZZw7ZBAqHdi/HAZ5O4ZLgRR9ba52Ce/8tPDpEueGv9+EBeBPbhXw4S2r33kb1oMfw6Lg47lfGXw6w+XZ",
+	"/TOdzu/yKWO7SHFb8mEeEET3kFi5FmM1jp1E50Zw76Zl2tkPetj8AC9aRL26nCO4Ka/efUcUFMWo4513",
+	"syiGdblZ01szLJnxWWlHmTpqLMtpnGfu3eSaxXWg01ox9cWBt6pg8NDu2pOSyzxFTK6kbNoONWNzu84x",
+	"I1bQg1q5mD1vqQ7XhAsDBwNuXkKFXHP0RnGuWyNFOspAdIB6veSDW0ecswhZ51gKIg3wOaO6Up1TzeVd",
+	"MEZMsZYPV3GZvmZpUfCrV/MxU5qMGdQVRlsrlFVYtVlY03m5F0YTiPuFmnWY4YU2fxfptK78RIk3W0Ji",
+	"tOcsW6kFPIQ8U3UjP1VQbZELTJFyEWVNbIGjku2RAa7sYZoeNAojujoWeV3ly7GaobMAVyJniizpCq2+",
+	"Lo69Lu7QPzSSG1bXFOgo3ufzhJOhPB6OEZJnNWmpL2mEmbW+g9TBH10NqjYidh6UkQQpw3IVHfXs42u0",
+	"QdmGkBLgjOybVnft4d4bzFGZ/ftUHcJASXofWrs4zlyCf59RfDEAIBhSmz7v/Gyf6yn2+9oZXWP2rYwA",
+	"cZ4h0LRHXQRYQIyvXrGA3WYNhGlHtpZKSjsVM9qNpfUtI7RDbZ/PLUuzRrOFlVCKFjrfXrAGWyOchzi6",
+	"P05FmFYGcBUUDqD3gdgTbnx+CYYUp+UDLD/dfZndY3aPEM+wuRAXbenZQsycO/LE0kXPVCX6WrYS5B2h",
+	"23ZZXkXUZzP5GoLIITukmhQWiMtCzjEbpRZtHPEfRgEcxnklA9/LCCs1i8sZyakLiY4E1AUFlbCu+yTF",
+	"KakjJ5BjLjmEfaK+aeitFW00XSUrI0Ggu+dfh+T1NO4CsWTlXV1MApkGpDAC08A5XVWQeJEQSE/ndry3",
+	"colx8RNZVnMR1/FcrvfPCMW+fPKJyKNRE/ERuadiqXRlgYksXBNK9Gq+MHK+3rJhx+4qLR4wdGzfMbVa",
+	"+qJ3PXT01uiAq5QMy1uo04zfJSvWW7APG91EIskLQvHhmmekEnBQp7FEACgdMGwnwet7u55dXeJo/9Tp",
+	"yNh6D82UDLKZc96suU3L0m86cyXD1CxUCeu/Kyy5n3SRlyzVbge98hqyMinmh0Q2n/iaiBxiIyXKX3DX",
+	"h05dgYKDeJNkmbfJ33i3U05ZuGzD9VMPMnVIHKnjfnuf8ZWdNAWQBznta3nGwTXsLmB5jSnhMmaeCLQR",
+	"b0TIdkdB75uaxFx7U9IemKkvvQ2baMC3v4sgQDadz+Tu7jDGqbpiPpJ9h1+GQch9w9XkoyGDfQ+RAsoa",
+	"wMA9TX3f0zsWQivth2CWsx9e+0Hth3d+4JY0foDntowIe6T7sI8HCf2LGf7bdvOz1KZNf0Z6BcHKUAg3",
+	"FCiuNb3a3jOmCnRAS/fsDjR2orKv6QktWSq+sGwREemc1azSkl0syN+TtQHzauGTrax956BUiXq13UQb",
+	"bF+rvFnMHQVA7CVQNxdwPQ36BhO7cS/ASO0/vfaDhm/euNHDF5duGre4ywLz5f3aglzqg5tjCRUVszZD",
+	"xBxD/vtvwM792s8Xvgjz+m8uw/z+mzO3Dv/5ol5PeKRel//qZ7c+t3NkIHuiycl6rJb6aiuS0bKZ2olS",
+	"abojTKvtcz0IOHCq7XTqXSh/uX7tHtFuHHI+knbE/Qid81DQvqUYtoV0vtb+cEe3304Gzz0JHvNU5kza",
+	"npc889CcqVdJ8te1rrZzRtsDbshVETe7DPJ+M/C4UWy5X9hJm6w+xJaHGRFRzSf4mTu7yymRS3EA5WUz",
+	"tJi7XLBl3XbLhNzAU6INWyxYfgBJ1XXeMtarxS59rluYgXaRhpflKcl5fiCkOZjIudWN19aCGd0SWSY3",
+	"pwRqwEHSdsmoEvVaXMkrK5JqdCR4YRoT99ZlsQblyWqJe8dE7jVEDuLvFhJUG2tSrYsSJbtC86LQKpQI",
+	"ZpZS3QZjgoO1pis9jErbZ9HR/xkira2Y3rDk13DJoCUhKJlgRnBR3nEpbSpQ60E1CKTXUPMf0si98cIu",
+	"+ZBciJx9ZLgZn6yCOSMQh5DHBhJ0Lj1Q9btMx9m8+kgnplx5y4+r6ZjhMlDd89VDQDfASJxClrluGEKc",
+	"fCcFmFdc4M6m/BYKIGwvbJKyxXcaO2Y9Kjd/73wsUe3Kh5WrrOP50hElO4ST7rL+tCvveuDLK10PMnI9",
+	"eHZM/pRuSScXDU0hMphKSIbcKdwADXw7vbKkKTOE9zIEi0lGJtW8KiHK5LB33x8Y3O3RgTUE+n1In6GL",
+	"HgsdM79kY5kaKt21ojbP6xGCkD8n5KTFVfL5TUsfrWBVawmqP060DFZ2uinZ1LT3b/DxAFjFqU918jyq",
+	"JRKHs0bn3ZliAigauxeaqDpTVJhQUzvEciUrisOzWFEci4sHn2k/rbCxlO/tYNhutpbR14oZwmVEbg3N",
+	"kviCQSwB1C6otPFtWp0atlajqb1uUiI9FtDAtZhuliKvq3BhN9a63hUIVlaa2ygO9by9vGxt9EnUOFjv",
+	"mufmCgV8QSL0XrS2CuyNiXoebVQs/relxarOx7grm97XIoCLAhT42/srq7hH31ycb5rrIsxcB15yj0nk",
+	"7y5n9uDSYo9Az1vd2L1qKT+w8tiWUmN7Lb7Xh/htr+0VKihvFvlqzrZbUl6rTaXFFfh6GtlNM1DEuMDG",
+	"2K4Jv+/ojtrSVndh2n/K9W5uxL3lKDxOMsJukQbdbr30T3Va2yZK7xxk8CDzj2/V0q5IvwuVcHvVQW6N",
+	"F66rk/RJT/zMbp2Yf4HZrm7C1J4a1a526w+ADVwSbNrV83faq06VKu1H1PZizkvt+n0oUttc+s9cVMaq",
+	"SpBIfnw8PD4m765enhIqCBONzhEQL0+Wii40WknmPBc+emgt2Bxl8Fol/ubpt53tIIwLwNrhrfX4MBdL",
+	"z5KVRLEdZqW4WV3am+RMlNihZfhpANcLtKK1pi2FMQu0MMtbjtUDLOjcR4/2gyX9uORidqOZb5bk6d+C",
+	"/8hWg/t7KCg1TbT/fnXH1AppapCucqqLsaQKCwrZb0ZuhlFo/5nLQ3LJZ8KScpARKcHFO1Htq9FZZQqp",
+	"+D8gKm5IsB8N+a//+M/R10SqawFvYdFquxucfvTm9eUVOXIbGRHNjD4kUHsI/fJvv3tJvv3m2f8hvkjP",
+	"Ibnic1b/+PTp028tHmXEXkj8HlOUr8VPlgVhBrSPwRyB39E+OiLATk4h2oeM1pySI+z1RrV7w305lQpL",
+	"RF6LVxC2C6oelwJMj2hgAvYMpSYYy8ECO/p4AF+ODrHQZCnlLdRfY+E0wFQJVlf0L9ayvt1Qo6Lptdgo",
+	"aXoaatHx+QJ6qsUxUIqxjDhugD/ISpnitC4M43+srWcw0AqWe0ogJ+Va+LFpWZ6SERWrkeXkU2gGJu1W",
+	"7EfMQyBcHBKAECo7DjwIC+inNMLSlJO61x441KHJkmITqfLgH7kWZw7LnCE3tKH3+u6hHdZ9GGFly0Iu",
+	"wcIZDsh1JMVkg6E9VlOMYMejscxXI2ykbeoci+xajFxD5lF9ZLBKlEmMZuU0I6OpYmxECqpdHS7AdCEF",
+	"O7W3xK3VLh+i8pkmQhIXmO9Xd3gtQiGp4eA93r5QapmcvbmI6O9wcOLtXnTBB8PB08Pjw6eQcmsKIDVH",
+	"AGJQb5EZhokucmh7qM0ZPGHfUXTODES4/JqWBupHjt7QmS9F0etZ1473g6WeeiGFqzn55PgY7Y3COJsm",
+	"XSx8YZGj35xEg1JIpxPPbgTCFYDsrZE7YRS33BF+cVXL0+OFBR75qmxAx6v5nKqVi0PMOYqqWaMZIvBe",
+	"OgM1T6+0YXPLE9ydhwoANIfBjtAfcARN7lxKn4tMaB7Qz/jAS++AcHXRXsh8tTe4hZb+903mZlTF7h/x",
+	"vJrzpiIyoCyf6wG5j3PjllB7ecm5ZL7yDOHk+Pj4+GuSS0c0oxIadiV/jc429NGF03VXbCDQZRnoz2A4",
+	"sARhEGOASw2MceATJl3eAxJUCRx4UxkA1c539JzPmL0NH/rijZwYZg60UYzOm+dYp5JBn+iEx6wH6nyT",
+	"Kr6H5cUefrowEqifANeMUPIPbXIyteDw7sqo7Bn4HiFmNQcwHZK3bMGoQYLuuFWj9fV+Tz+S+ltJ83lw",
+	"ln8R4py1KxmWp6PBOoiG44qX5oALDbGOvtBVFpimr2CbEVD6MhJ6emYuEyojUOMAFHo73d8rBqjlhFun",
+	"+mQRGsatFo6fpBqXbJSqcd5tKHGXh5rYsBdyR8uKtU2vGVWTom36VNeUx2RuUep+glyee93v4ffo3Afx",
+	"QhBrjPdQAK2NoTl0PvrE8/tWnP6emRCtuBtGX5wPvgB42ziRr978cOi+jsxjQQ9qNtylQi+Z0uR6sCyw",
+	"Ch3kM3Ax++v1oNd5uLJwCZpisf6hJ/B5AkhTWe/2fa03VRFVWVLonG95S9bpG1tT092ECQ39i4o8XwrN",
+	"Lplx5PqUWMgRxebyDiIyWAsKeT7mFuHTamvcyv3a1277Efb3b5dhz+D3/+EX/ydmCCXOJW/ZkGIWAVmt",
+	"Zot+B+Og3etkcI72k3kLv/8PP5nLoopq4svKnIKLYmJp0dQunWE5y2mlGZiPpG/m2HlWDv5tZ8XufP3V",
+	"ZNbeqzuIxlotmCYjfG+UkZETP+FPtNbYP0GSGp0SCMYafboGb/n1ILsecPzPV5+7HtyPwNTKobXc6F9H",
+	"rlQVmrSoWB3aOWi+GmHVImeItTrBqf1FM29ZARNWbbnC+vmHIe7BY9klvPsKN7uBZSB6FYzmIOo52esn",
+	"qs0BvHFwcd4mgj198jkimGEfDUI+qegk1JpExD68uB9Cre6YOgA/F6JDXSsDXGGu1/ohGfEcrGxUEGYm",
+	"OfHneUpGDWiNiGK6mgf7Ot/BKlH3MmhVSb73hfYfdO8fkkyCXZY7iw20lFHaPFDc0T4OE0cKch1XpOR3",
+	"DMzRveVoPIIgRuesZOiBbR7FOXz/vSsRtw/CnVDO34LQsBftHIciFDU+XzKFuCKBwexcaefAaietqDI6",
+	"uKQoa9ZqRfl8cGWbVaa09I5pzzomVCmwijvtMtiyfe9ttH23qrtSTViD1nV1Qt+fPB43G290U48CTLub",
+	"q0c9ybsV9aYXzb/6ewvojrikyb6zVjz8NvxMbxmBpFpwidDaDtKJ+IuqXZ7gGJjdy6IIQdz/a1Hcdko/",
+	"UAGx7JQcTigff/SEPZgMs2ZbBVdhhJclepCanHc/VkMZ9UlrM7GEXmqPeE/CHC1Xxa9zP3b7ZGc0jBcq",
+	"5LKuzu+ig/oJO3GIbKu488Y/9DsKPL5lzP5EHr+rfZxOPVYbrteo7ZyoDeymAisWJBXUlxCf9iYEnuyH",
+	"2/mYoa4IWawldnOL/UW2HlFoRJKM6/88rnayt9saMGgTFX6mOdsbS6Pe+B/VfPMV2W5ZI2NtTm9dChEm",
+	"5EBUYLM9y3bK6WfCEMY1GjqW0G0svvauJ0B8848+ub/uj3ydxTaaGvca2tkbg+/+YjHhUS0m8SJb6LLd",
+	"5z6O+6qum6Prfkp2dO9scaAN7iKoUuk5patYiwzUHzvzHaL6kJIFNcUmHbGnG97YRtff+oe+nGstJfPH",
+	"obx/ACdT3IQjgUAeaPtRCH1LmrYAigcwka15giOUp0YZGdXrdfE/iMtgZ4E28IfkXDqHMDaHrH02VsJD",
+	"T7J32PjfroVb+mn9pO/muQwZrO5liICeSDEt+QSb74SbwzW24AE1kxuMTBDSEPaRN5NAr8WcruAeuUip",
+	"cOsmtCyZwpCkEJHmu5kFIh32Hb2CMWv1SzC6kXKIWwzZp361lr7bZzRGMKX4eF1e+DHCWH5hy9D55cuy",
+	"18a0a23Y2KwS5Cuo4U98hx7oHAYZ+1+FTj1f70UW8+GAdUAfJBiH7ovYwcyx4EllkAPDscGi4On1tqWQ",
+	"wPyVI/PjBheXqv5C5Ex93c23PfL149u+dHaDskd8+5O7WFt9zjXePYBxd5N7F+X9+Hx+C74Bj/fNCvfj",
+	"ro56Hz6cKaeO7ogaw+wN8VVX20MV4wf/O53mQ9S/aNN7VAFjUO5NSYdyEj5cGYo80DEqAYEeyTLfidun",
+	"UaqN1Z8Rlw5H5pU2PsaLkcsfzg6ePHvuAqqxQRQJyROhpZv/3GCQZKQZLZE3Qmd8YNljSxmBrM+h6ACW",
+	"jmzUZbAccU0YBkp76szfLQx204GGZ/V7ULEWsdUC5JEs1Y9sMNwf029cy8379SNbmH3cqx8ZW4C3VhwY",
+	"aWSNcmiZPL+8fEWYuGOlRaEQy/oX8jN/8XUtrTYslFg5BW7mQ4Me/UVBCj7ouLqxIbM3Q2hYs9s4fHwY",
+	"X/h+7GIx781BHngLNmUCjyL70v39eFCqxhUAsooZJnw8nqiwoliEOm0u/Hcqbv9X2HtIiBKUjVrG/tgG",
+	"Q+xNEOCcOk68YZNzM3ZYbfxD/wTZKnH7qZStxW11L7YWN9YWW4sHbDqadIttvu4RlIrrWZMbcrW6UZX4",
+	"Yk7uLnOBb9v1hc0F8bRJE20JUWjAvR3ILI0tKCSMcczOjAuKQ+rfvtIoqAKBHVcB5b9gISO3kpGLTZJk",
+	"CU1moIuJE3+xwham8Ue/l2xqiJU2WjEukA/8tqdxAHNvG+SjM/68FV9/52jHfkixN53eny4cLdaXIuMV",
+	"HmD7MfUwwm4cRq9El0aLQP25ITpf1HQfui7WhvutWeOto5hKN4bp1wYyPZwrAvFHcSdsdJ183NSVq6io",
+	"35gV3NvAAb37srtNBP6Eucn32yLczWvxEMrij9PJSO40cd7BOm+KTzdUfaOVM6zrau66sc8lkFDsXf2h",
+	"5ej34U+vS490lH5KpGnc3/9TENU3Fv6ZC72FHDgLffIVNCIO7k/kj778mU8GmLrWZTNqGFjh4cT6M0s6",
+	"Wde8U9RZBVhkA19mYVuE6SWfideVGfSKuULfgGPxGMwNT18yc/AylLDYEmX98BP4TqoZ8/GWsDtXX6IR",
+	"EeT2vXMMlrM6tkkVl6H+xqPhsp+iLSQdf95Xfjudk4uoINOcrsgFyeVf22DZDbo05bSYcyH2FtkTKsp1",
+	"E6LYbL5evu33iT3dcsKXoZbGl75frnrNYPjrhwarVTRnhLpyFhiWt+O18xgbyfoeZeBGIqHipkN0vOSG",
+	"/VMYBEKzjeT5m/2ISDCQz+0lZ1jrmzfrITdjHDCWHZtfQMus5s84gHD5DhMppnxW4RG5550kJgXbaM7Z",
+	"MycCkGBds1ursu14aijq40pt+4I9cX8icGqXXBvsTbBJzLHl3+dLcetBPn5N63I5agtPums3PyiJv5kB",
+	"v79s92yzxH652qxFlpyskMv+Oo/v3pGY8oVrr6VcQ62o2ZuR8tZVPG82/w5xDnGNdKmiEulRH+LU6qXK",
+	"18oSdC0fO6PcPzr5cF1N20QEbvYWFADX3vWb0HXjLxQYmKve5orATx1x8M1pQ+H73gQArvBR3Jc07f7F",
+	"Ci+/ybEmVhaERghYlcp+H0ckensVW+gMilVRDrEtoyMop6tHGIqFtKOEWrN2oJNjixzPj8kca9ht0g9f",
+	"1PfKlWftJ9d8PFgulwdTqeYHlSqZmEjXjrrf2TcrG39hscXPmzsClEA+Kyw8xDq5VQgxm+WCwc3/8gIq",
+	"EzvZpJDKHNiD9CW4vnp9VpmCPDk8JrBw4veRQTW5vzz/9unXnTIMDHUYEDMtw8BD24WYK3zkd4wy8dxj",
+	"X/EluKN9kJtXQskSPN724oZKaAjVLGjTSGM0myjWNPY0Di4oJfmciy7fxm53eGf3Q3RfvpzzAXfWflf3",
+	"nA+AF4RcGO2OBohtIZeuX+h6Lv2WW5bQE9wp1pesM2/2LbuTt+FgHy1v1k6S7xuMZCmVKco1yXkLxBSs",
+	"oxViwOi2kyV85PckS1C2fI9kCXa0v2pyPtpNg4lkBkU+APgoC6HwQc2e6BEA4/HoEcL6y9KjaNLHIUQw",
+	"QVxGFRsb+PqqoJa6VKLOW2WH6qJDgGA96NBc3oUD/ePn7yMUOQSIlFLMXEstx4VR4wK5HlqMQxnnRKWU",
+	"LVDFAkVtUMXIMd3ugcEL4mqHP2Ke4JNnz1J9JtrKh3e0ZGqkwNsxfu9EwXc+Qi+dyLAPTHrBZlxYLcpl",
+	"JFBB+JzO2CmkEIA6iXoj3NM3Z1cvf9h/GrXDp55lNgJaPdI9PVdysdjPPbVD1eke+wVcu/tjrwA6/gLY",
+	"fFWwAKI9FAqQSzKlUPSam7+S7yWRAk1MI2wKMMoILbV0FXnW+jYqFsJ3usMmtxxOS82/s8WCifwBJ9Ri",
+	"1XTtDrY5p9vJYSpC4o8SIv7fD//wiH02oomwDs1ckAsxZr6hpqT5nzWRS3FKvjn+1rV7hChPPivAagbl",
+	"2d0geya+TXNO3Qvh1w8W0Xy7g18/WHTAS4KIWqlyMBwc0QU/ujsBsuEW9am2YDv3WRa+QqNi9EXYQPyd",
+	"d65H37nKEfcf7v9fAAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

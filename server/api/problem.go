@@ -19,6 +19,7 @@ import (
 	"github.com/waxwing-ota/waxwing/server/conductor"
 	"github.com/waxwing-ota/waxwing/server/fleet"
 	"github.com/waxwing-ota/waxwing/server/release"
+	"github.com/waxwing-ota/waxwing/server/release/attestation"
 	"github.com/waxwing-ota/waxwing/server/release/build"
 	"github.com/waxwing-ota/waxwing/server/rollout"
 	"github.com/waxwing-ota/waxwing/server/site"
@@ -43,7 +44,7 @@ func kinds() []problemKind {
 		{http.StatusRequestEntityTooLarge, "too-large", "Too large", []error{firmware.ErrTooLarge}},
 		{http.StatusServiceUnavailable, "busy", "Busy", []error{errBusy, auth.ErrRush, oidc.ErrIssuer}},
 		{http.StatusConflict, "conflict", "Conflict", []error{
-			release.ErrConflict, auth.ErrLastAdmin, store.ErrExists, store.ErrConflict, repository.ErrExists, errInUse,
+			release.ErrConflict, auth.ErrLastAdmin, store.ErrExists, store.ErrConflict, repository.ErrExists, repository.ErrOffline, errInUse,
 			conductor.ErrBusy, conductor.ErrState,
 		}},
 		{http.StatusNotFound, "not-found", "Not found", []error{store.ErrNotFound, fleet.ErrUnknown, fleet.ErrGroup, fleet.ErrTokenUnknown, site.ErrUnknown}},
@@ -51,7 +52,7 @@ func kinds() []problemKind {
 			firmware.ErrCorrupt, trust.ErrUntrusted, trust.ErrMismatch, trust.ErrExpired,
 		}},
 		{http.StatusBadRequest, "invalid", "Invalid request", []error{
-			release.ErrInvalid, firmware.ErrMalformed, repository.ErrInvalid, auth.ErrScopes, auth.ErrTrust, auth.ErrProducts, audit.ErrToken,
+			release.ErrInvalid, attestation.ErrMalformed, firmware.ErrMalformed, repository.ErrInvalid, auth.ErrScopes, auth.ErrTrust, auth.ErrProducts, audit.ErrToken,
 			build.ErrEmpty, errPageToken, fs.ErrInvalid, fleet.ErrInvalid, fleet.ErrLabelUnknown, rollout.ErrSpec,
 		}},
 	}

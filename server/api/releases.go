@@ -78,7 +78,7 @@ func (s *Server) CreateRelease(ctx context.Context, q CreateReleaseRequestObject
 		}
 	}
 	want := release.Request{
-		Product: q.Body.Product, Version: q.Body.Version, Hardware: value(q.Body.Hardware), Upload: value(q.Body.Upload),
+		Job: callerOf(ctx).Job, Product: q.Body.Product, Version: q.Body.Version, Hardware: value(q.Body.Hardware), Upload: value(q.Body.Upload),
 	}
 	if q.Body.Signed != nil {
 		want.Signed = &release.Signed{Manifest: q.Body.Signed.Manifest, Role: q.Body.Signed.Role}
@@ -129,7 +129,7 @@ func releaseView(r *release.Release, running map[versionKey]int) Release {
 		Product: r.Product, Version: r.Version, State: ReleaseState(r.State), Error: optional(r.Error),
 		Progress:  Progress{Done: r.Progress.Done, Total: r.Progress.Total},
 		Size:      ReleaseSize{Payload: r.Size.Payload, Stored: r.Size.Stored, NewChunks: r.Size.NewChunks, Chunks: r.Size.Chunks},
-		CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy,
+		CreatedAt: r.CreatedAt, CreatedBy: r.CreatedBy, Job: jobView(r.Job),
 	}
 	counter := int64(r.Counter)
 	v.Counter = optional(counter)

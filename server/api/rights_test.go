@@ -102,7 +102,7 @@ func TestRights(t *testing.T) {
 		}
 	}
 	for id := range table {
-		if !known[id] && !strings.Contains("attestRelease listAttestations getAttestation signRelease", id) {
+		if !known[id] && id != "signRelease" {
 			t.Errorf("%s is no operation", id)
 		}
 	}

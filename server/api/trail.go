@@ -52,6 +52,10 @@ func describe(e *audit.Entry, request, response any) {
 		if r, ok := response.(CreateTrust201JSONResponse); ok {
 			e.Subject, e.Detail = r.Id, fmt.Sprintf("%s %s for %v: %v", r.Platform, r.Product, r.Scopes, r.Claims)
 		}
+	case AttestReleaseRequestObject:
+		if r, ok := response.(AttestRelease201JSONResponse); ok {
+			e.Detail = string(r.Kind) + " " + r.Sha256
+		}
 	case CreateTokenRequestObject:
 		if r, ok := response.(CreateToken201JSONResponse); ok {
 			e.Subject, e.Detail = r.Token.Id, string(r.Token.Kind)+" "+value(r.Token.Note)

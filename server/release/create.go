@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/server/auth"
 	"github.com/waxwing-ota/waxwing/server/store"
 )
 
@@ -20,6 +21,7 @@ type Request struct {
 	Upload           string               // id of a complete upload; it becomes the component "rootfs"
 	Components       []firmware.Component // whose chunks and indexes are here
 	Signed           *Signed
+	Job              *auth.Job // that asks; nil: a person
 }
 
 // Signed is a release that was signed elsewhere.
@@ -178,7 +180,7 @@ func (r *Releases) createFromUpload(ctx context.Context, q Request, p Product, o
 	f.Close()
 	rel, err := r.begin(ctx, Release{
 		Product: q.Product, Version: q.Version, State: Building, Hardware: q.Hardware, Upload: u.ID,
-		Progress: Progress{Total: u.Size}, SignedBy: p.Keys, CreatedAt: r.Now().UTC(), CreatedBy: by,
+		Progress: Progress{Total: u.Size}, SignedBy: p.Keys, CreatedAt: r.Now().UTC(), CreatedBy: by, Job: q.Job,
 	}, old)
 	if err != nil {
 		return rel, err
@@ -197,7 +199,7 @@ func (r *Releases) createFromParts(
 	}
 	rel := Release{
 		Product: q.Product, Version: q.Version, State: Building, Hardware: m.Hardware, Size: parts.size,
-		Progress: Progress{Total: parts.size.Payload}, SignedBy: p.Keys, CreatedAt: r.Now().UTC(), CreatedBy: by,
+		Progress: Progress{Total: parts.size.Payload}, SignedBy: p.Keys, CreatedAt: r.Now().UTC(), CreatedBy: by, Job: q.Job,
 	}
 	if q.Signed != nil {
 		rel.Counter = m.Counter

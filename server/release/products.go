@@ -35,7 +35,7 @@ func (r *Releases) CreateProduct(ctx context.Context, name string, key *public.K
 	if err := key.Check(); err != nil {
 		return Product{}, fmt.Errorf("product %s: %w: %w", name, ErrInvalid, err)
 	}
-	p.Keys = []string{key.ID()}
+	p.Keys, p.Public = []string{key.ID()}, []public.Key{*key}
 	err := r.Repository.AddProduct(ctx, name, *key)
 	if errors.Is(err, repository.ErrExists) {
 		return Product{}, fmt.Errorf("%w: %w", err, ErrConflict)

@@ -16,6 +16,12 @@
 // that exist, so a kill loses at most the pack that was being made. A pack goes when its release was yanked and runs
 // nowhere. The list in [Release] is for people to look at.
 //
+// # Attestations
+//
+// With a release lies what its pipeline said about it: in-toto statements in DSSE envelopes, such as how it was built (SLSA
+// provenance) and what is in it (an SBOM). One is kept only if its subject is this release ([Releases.Attest]); who signed
+// and which job handed it in is shown. Devices never see them.
+//
 // # What survives a kill
 //
 // An upload is a file and a document; the document says how many bytes are safely on disk, and the sender goes on from
@@ -30,7 +36,9 @@ import (
 	"time"
 
 	"github.com/waxwing-ota/waxwing/firmware"
+	"github.com/waxwing-ota/waxwing/server/auth"
 	"github.com/waxwing-ota/waxwing/signing/policy"
+	"github.com/waxwing-ota/waxwing/signing/public"
 )
 
 // Collections in the store.
@@ -54,11 +62,13 @@ const (
 
 // Product is a line of devices that take the same releases.
 type Product struct {
-	Name      string    `json:"name"`
-	Keys      []string  `json:"keys"`    // key ids of its TUF role
-	Signing   string    `json:"signing"` // "server": this server holds the key; "offline": releases arrive signed
-	Counter   uint64    `json:"counter"` // of the last release that was begun
-	CreatedAt time.Time `json:"created_at"`
+	Name string   `json:"name"`
+	Keys []string `json:"keys"` // key ids of its TUF role
+	// Public are the keys themselves; empty in products of older servers.
+	Public    []public.Key `json:"public,omitempty"`
+	Signing   string       `json:"signing"` // "server": this server holds the key; "offline": releases arrive signed
+	Counter   uint64       `json:"counter"` // of the last release that was begun
+	CreatedAt time.Time    `json:"created_at"`
 }
 
 // State is where a release stands.
@@ -90,6 +100,7 @@ type Release struct {
 	SignedBy  []string           `json:"signed_by,omitempty"` // key ids
 	CreatedAt time.Time          `json:"created_at"`
 	CreatedBy string             `json:"created_by"`
+	Job       *auth.Job          `json:"job,omitempty"` // that created it; nil: a person did, or a job that nobody vouches for
 }
 
 // Name returns "edge-gw/1.1.0", which is also the key in the store.

@@ -62,13 +62,17 @@ type Releases struct {
 	products store.Collection[Product]
 	releases store.Collection[Release]
 	uploads  store.Collection[Upload]
-	wake     chan struct{}
-	patch    chan struct{}    // releases have changed: patches may be wanted
-	broken   map[string]error // pairs whose patches failed; of patchAll
-	looked   map[string]bool  // pairs whose packs can be read; of patchAll
-	heavy    sync.Mutex       // held while a release is built
-	writing  locks            // uploads that a request appends to now
-	publish  sync.Mutex       // one publication at a time: each signs the role that follows the last one
+
+	attestations store.Collection[Attestation]
+	envelopes    store.Collection[string]
+
+	wake    chan struct{}
+	patch   chan struct{}    // releases have changed: patches may be wanted
+	broken  map[string]error // pairs whose patches failed; of patchAll
+	looked  map[string]bool  // pairs whose packs can be read; of patchAll
+	heavy   sync.Mutex       // held while a release is built
+	writing locks            // uploads that a request appends to now
+	publish sync.Mutex       // one publication at a time: each signs the role that follows the last one
 }
 
 // New returns the releases over a store; its folders are made when they are missing.
@@ -97,10 +101,14 @@ func New(o Options) (*Releases, error) {
 		products: store.NewCollection[Product](o.Store, ProductsName),
 		releases: store.NewCollection[Release](o.Store, ReleasesName),
 		uploads:  store.NewCollection[Upload](o.Store, UploadsName),
-		wake:     make(chan struct{}, 1),
-		patch:    make(chan struct{}, 1),
-		broken:   map[string]error{},
-		looked:   map[string]bool{},
+
+		attestations: store.NewCollection[Attestation](o.Store, AttestationsName),
+		envelopes:    store.NewCollection[string](o.Store, EnvelopesName),
+
+		wake:   make(chan struct{}, 1),
+		patch:  make(chan struct{}, 1),
+		broken: map[string]error{},
+		looked: map[string]bool{},
 	}, nil
 }
 

@@ -17,6 +17,27 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AttestationKind.
+const (
+	AttestationOther      AttestationKind = "other"
+	AttestationProvenance AttestationKind = "provenance"
+	AttestationSBOM       AttestationKind = "sbom"
+)
+
+// Valid indicates whether the value is a known member of the AttestationKind enum.
+func (e AttestationKind) Valid() bool {
+	switch e {
+	case AttestationOther:
+		return true
+	case AttestationProvenance:
+		return true
+	case AttestationSBOM:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ComponentHandler.
 const (
 	Slot ComponentHandler = "slot"
@@ -580,6 +601,47 @@ type Alone = int64
 // Apart One sentence that says why it does not take part in its site, and what to do; absent when it does.
 type Apart = string
 
+// Attestation defines model for Attestation.
+type Attestation struct {
+	At time.Time `json:"at"`
+
+	// Builder Provenance: who built, as it says.
+	Builder *string `json:"builder,omitempty"`
+
+	// By Who handed it in.
+	By string `json:"by"`
+
+	// Commit Provenance: its commit. A CI job hands in no other than its own.
+	Commit *string `json:"commit,omitempty"`
+
+	// Invocation Provenance: which run.
+	Invocation *string `json:"invocation,omitempty"`
+
+	// Job A CI job, as its platform vouches for it.
+	Job  *Job            `json:"job,omitempty"`
+	Kind AttestationKind `json:"kind"`
+
+	// Packages SBOM: how many it lists.
+	Packages      *int   `json:"packages,omitempty"`
+	PredicateType string `json:"predicate_type"`
+
+	// Sha256 Of the envelope.
+	Sha256 string `json:"sha256"`
+
+	// SignedBy Ids of the product's keys that signed it. Without any it was signed with a key that this server does not know.
+	SignedBy []string `json:"signed_by"`
+
+	// Signers What the signatures call their keys; not checked.
+	Signers []string `json:"signers"`
+	Size    int64    `json:"size"`
+
+	// Source Provenance: from what.
+	Source *string `json:"source,omitempty"`
+}
+
+// AttestationKind defines model for Attestation.Kind.
+type AttestationKind string
+
 // AuditEntry defines model for AuditEntry.
 type AuditEntry struct {
 	// Action "release.create"
@@ -1049,10 +1111,13 @@ type Release struct {
 	CreatedAt  time.Time    `json:"created_at"`
 	CreatedBy  string       `json:"created_by"`
 
-	// Devices How many devices run it now.
+	// Devices How many devices run it now; absent for tokens that may not look at the fleet.
 	Devices  *int      `json:"devices,omitempty"`
 	Error    *string   `json:"error,omitempty"`
 	Hardware *[]string `json:"hardware,omitempty"`
+
+	// Job A CI job, as its platform vouches for it.
+	Job *Job `json:"job,omitempty"`
 
 	// Patches From earlier releases, those that most devices run first. They are made in the background after publication; devices use what is ready and fetch whole chunks otherwise.
 	Patches *[]Patches `json:"patches,omitempty"`
@@ -1609,6 +1674,11 @@ type ListReleasesParams struct {
 	Product   *string    `form:"product,omitempty" json:"product,omitempty"`
 }
 
+// AttestReleaseParams defines parameters for AttestRelease.
+type AttestReleaseParams struct {
+	Seal *bool `form:"seal,omitempty" json:"seal,omitempty"`
+}
+
 // ListRolloutsParams defines parameters for ListRollouts.
 type ListRolloutsParams struct {
 	PageSize  *PageSize  `form:"page_size,omitempty" json:"page_size,omitempty"`
@@ -1944,6 +2014,25 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /releases/{product}/{version} (the `GetRelease` operationId).
 	GetRelease(ctx context.Context, product ProductName, version VersionName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAttestations What its pipeline said about a release, oldest first.
+	//
+	// Corresponds with GET /releases/{product}/{version}/attestations (the `ListAttestations` operationId).
+	ListAttestations(ctx context.Context, product ProductName, version VersionName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AttestReleaseWithBody Keep an in-toto statement in a DSSE envelope (at most 8 MiB) with the release that it is about. Repeating it changes nothing.
+	//
+	// A subject must have the SHA-256 of a payload or of the manifest of the release. With `seal` the body is a bare statement, which the server's key of the product signs; that needs the scope sign too.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /releases/{product}/{version}/attestations (the `AttestRelease` operationId).
+	AttestReleaseWithBody(ctx context.Context, product ProductName, version VersionName, params *AttestReleaseParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAttestation The envelope, as it was handed in.
+	//
+	// Corresponds with GET /releases/{product}/{version}/attestations/{sha256} (the `GetAttestation` operationId).
+	GetAttestation(ctx context.Context, product ProductName, version VersionName, sha256 Digest, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// YankRelease Let no new rollout use the release.
 	//
@@ -2528,6 +2617,55 @@ func (c *Client) CreateRelease(ctx context.Context, body CreateReleaseJSONReques
 // Corresponds with GET /releases/{product}/{version} (the `GetRelease` operationId).
 func (c *Client) GetRelease(ctx context.Context, product ProductName, version VersionName, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetReleaseRequest(c.Server, product, version)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAttestations What its pipeline said about a release, oldest first.
+//
+// Corresponds with GET /releases/{product}/{version}/attestations (the `ListAttestations` operationId).
+func (c *Client) ListAttestations(ctx context.Context, product ProductName, version VersionName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAttestationsRequest(c.Server, product, version)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AttestReleaseWithBody Keep an in-toto statement in a DSSE envelope (at most 8 MiB) with the release that it is about. Repeating it changes nothing.
+//
+// A subject must have the SHA-256 of a payload or of the manifest of the release. With `seal` the body is a bare statement, which the server's key of the product signs; that needs the scope sign too.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /releases/{product}/{version}/attestations (the `AttestRelease` operationId).
+func (c *Client) AttestReleaseWithBody(ctx context.Context, product ProductName, version VersionName, params *AttestReleaseParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAttestReleaseRequestWithBody(c.Server, product, version, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAttestation The envelope, as it was handed in.
+//
+// Corresponds with GET /releases/{product}/{version}/attestations/{sha256} (the `GetAttestation` operationId).
+func (c *Client) GetAttestation(ctx context.Context, product ProductName, version VersionName, sha256 Digest, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAttestationRequest(c.Server, product, version, sha256)
 	if err != nil {
 		return nil, err
 	}
@@ -3890,6 +4028,165 @@ func NewGetReleaseRequest(server string, product ProductName, version VersionNam
 	return req, nil
 }
 
+// NewListAttestationsRequest constructs an http.Request for the ListAttestations method
+func NewListAttestationsRequest(server string, product ProductName, version VersionName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "product", product, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "version", version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/releases/%s/%s/attestations", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAttestReleaseRequestWithBody constructs an http.Request for the AttestRelease method, with any body, and a specified content type
+func NewAttestReleaseRequestWithBody(server string, product ProductName, version VersionName, params *AttestReleaseParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "product", product, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "version", version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/releases/%s/%s/attestations", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Seal != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "seal", *params.Seal, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetAttestationRequest constructs an http.Request for the GetAttestation method
+func NewGetAttestationRequest(server string, product ProductName, version VersionName, sha256 Digest) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "product", product, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "version", version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "sha256", sha256, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/releases/%s/%s/attestations/%s", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewYankReleaseRequest constructs an http.Request for the YankRelease method
 func NewYankReleaseRequest(server string, product ProductName, version VersionName) (*http.Request, error) {
 	var err error
@@ -5170,6 +5467,29 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /releases/{product}/{version} (the `GetRelease` operationId).
 	GetReleaseWithResponse(ctx context.Context, product ProductName, version VersionName, reqEditors ...RequestEditorFn) (*GetReleaseResponse, error)
 
+	// ListAttestationsWithResponse What its pipeline said about a release, oldest first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /releases/{product}/{version}/attestations (the `ListAttestations` operationId).
+	ListAttestationsWithResponse(ctx context.Context, product ProductName, version VersionName, reqEditors ...RequestEditorFn) (*ListAttestationsResponse, error)
+
+	// AttestReleaseWithBodyWithResponse Keep an in-toto statement in a DSSE envelope (at most 8 MiB) with the release that it is about. Repeating it changes nothing.
+	//
+	// A subject must have the SHA-256 of a payload or of the manifest of the release. With `seal` the body is a bare statement, which the server's key of the product signs; that needs the scope sign too.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /releases/{product}/{version}/attestations (the `AttestRelease` operationId).
+	AttestReleaseWithBodyWithResponse(ctx context.Context, product ProductName, version VersionName, params *AttestReleaseParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AttestReleaseResponse, error)
+
+	// GetAttestationWithResponse The envelope, as it was handed in.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /releases/{product}/{version}/attestations/{sha256} (the `GetAttestation` operationId).
+	GetAttestationWithResponse(ctx context.Context, product ProductName, version VersionName, sha256 Digest, reqEditors ...RequestEditorFn) (*GetAttestationResponse, error)
+
 	// YankReleaseWithResponse Let no new rollout use the release.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -6314,6 +6634,147 @@ func (r GetReleaseResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetReleaseResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAttestationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *struct {
+		Items []Attestation `json:"items"`
+	}
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAttestationsResponse) GetJSON200() *struct {
+	Items []Attestation `json:"items"`
+} {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAttestationsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAttestationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAttestationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAttestationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAttestationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AttestReleaseResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Attestation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AttestReleaseResponse) GetJSON201() *Attestation {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AttestReleaseResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AttestReleaseResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AttestReleaseResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AttestReleaseResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AttestReleaseResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetAttestationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAttestationResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAttestationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAttestationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAttestationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAttestationResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7707,6 +8168,47 @@ func (c *ClientWithResponses) GetReleaseWithResponse(ctx context.Context, produc
 	return ParseGetReleaseResponse(rsp)
 }
 
+// ListAttestationsWithResponse What its pipeline said about a release, oldest first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /releases/{product}/{version}/attestations (the `ListAttestations` operationId).
+func (c *ClientWithResponses) ListAttestationsWithResponse(ctx context.Context, product ProductName, version VersionName, reqEditors ...RequestEditorFn) (*ListAttestationsResponse, error) {
+	rsp, err := c.ListAttestations(ctx, product, version, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAttestationsResponse(rsp)
+}
+
+// AttestReleaseWithBodyWithResponse Keep an in-toto statement in a DSSE envelope (at most 8 MiB) with the release that it is about. Repeating it changes nothing.
+//
+// A subject must have the SHA-256 of a payload or of the manifest of the release. With `seal` the body is a bare statement, which the server's key of the product signs; that needs the scope sign too.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /releases/{product}/{version}/attestations (the `AttestRelease` operationId).
+func (c *ClientWithResponses) AttestReleaseWithBodyWithResponse(ctx context.Context, product ProductName, version VersionName, params *AttestReleaseParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AttestReleaseResponse, error) {
+	rsp, err := c.AttestReleaseWithBody(ctx, product, version, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAttestReleaseResponse(rsp)
+}
+
+// GetAttestationWithResponse The envelope, as it was handed in.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /releases/{product}/{version}/attestations/{sha256} (the `GetAttestation` operationId).
+func (c *ClientWithResponses) GetAttestationWithResponse(ctx context.Context, product ProductName, version VersionName, sha256 Digest, reqEditors ...RequestEditorFn) (*GetAttestationResponse, error) {
+	rsp, err := c.GetAttestation(ctx, product, version, sha256, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAttestationResponse(rsp)
+}
+
 // YankReleaseWithResponse Let no new rollout use the release.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -8723,6 +9225,100 @@ func ParseGetReleaseResponse(rsp *http.Response) (*GetReleaseResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListAttestationsResponse parses an HTTP response from a ListAttestationsWithResponse call
+func ParseListAttestationsResponse(rsp *http.Response) (*ListAttestationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAttestationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest struct {
+			Items []Attestation `json:"items"`
+		}
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAttestReleaseResponse parses an HTTP response from a AttestReleaseWithResponse call
+func ParseAttestReleaseResponse(rsp *http.Response) (*AttestReleaseResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AttestReleaseResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Attestation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetAttestationResponse parses an HTTP response from a GetAttestationWithResponse call
+func ParseGetAttestationResponse(rsp *http.Response) (*GetAttestationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAttestationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
