@@ -7,6 +7,8 @@
 //	the same key twice in an object, or one in another case than its field ("Version"): encoding/json takes the last, and merges maps
 //	null where a field expects something: encoding/json leaves the field as it was
 //	bytes that are no UTF-8, numbers that do not fit, bytes behind the end
+//
+// [Canonical] is the form in which The Update Framework's documents are signed.
 package document
 
 import (

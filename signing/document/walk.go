@@ -61,16 +61,14 @@ func (w *walker) value(t typ, depth int) error {
 	case '[':
 		return w.array(t, depth)
 	case '"':
-		w.str()
+		w.pass()
 		return nil
 	case 'n':
 		if t != nil && t.Kind() != reflect.Interface {
 			return errNull
 		}
 	}
-	for w.at < len(w.b) && !strings.ContainsRune(",]} \t\r\n", rune(w.b[w.at])) {
-		w.at++
-	}
+	w.scalar()
 	return nil
 }
 
@@ -90,7 +88,7 @@ func (w *walker) object(t typ, depth int) error {
 		if w.space(); w.b[w.at] == '}' {
 			break
 		}
-		key := w.str()
+		key := string(w.text())
 		if _, twice := seen[key]; twice {
 			return fmt.Errorf("%.64q is there twice", key)
 		}
@@ -148,24 +146,6 @@ func (w *walker) array(t typ, depth int) error {
 	}
 	w.at++
 	return nil
-}
-
-// str reads a string, and undoes its escapes only when it has some.
-func (w *walker) str() string {
-	from, escaped := w.at, false
-	for w.at++; w.b[w.at] != '"'; w.at++ {
-		if w.b[w.at] == '\\' {
-			escaped = true
-			w.at++
-		}
-	}
-	w.at++
-	if !escaped {
-		return string(w.b[from+1 : w.at-1])
-	}
-	var s string
-	_ = json.Unmarshal(w.b[from:w.at], &s) // it is valid
-	return s
 }
 
 func (w *walker) space() {

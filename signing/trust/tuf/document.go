@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/secure-systems-lab/go-securesystemslib/cjson"
-
 	"github.com/waxwing-ota/waxwing/signing/document"
 )
 
@@ -151,7 +149,7 @@ func parse[T any](b []byte, kind string, into *T, head *header) (signed, error) 
 		}
 		seen[s.KeyID] = true
 	}
-	message, err := cjson.EncodeCanonical(raw.Signed)
+	message, err := document.Canonical(raw.Signed)
 	if err != nil {
 		return bad("%v", err)
 	}
