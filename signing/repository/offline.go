@@ -102,9 +102,14 @@ func (r *Repository) changeRoot(ctx context.Context, p Plan, renew bool) error {
 // RenewRoot signs the root anew, as it is, when half of its life is over and its keys are here, as in a development trust.
 func (r *Repository) RenewRoot(ctx context.Context) error {
 	return r.change(ctx, func() error {
-		_, offline := r.signers(metadata.ROOT)
-		if offline != nil || r.root.Signed.Expires.Sub(r.now()) >= rootLife/2 {
+		if r.root.Signed.Expires.Sub(r.now()) >= rootLife/2 {
 			return nil
+		}
+		switch _, err := r.signers(metadata.ROOT); {
+		case errors.Is(err, ErrOffline):
+			return nil
+		case err != nil:
+			return err
 		}
 		p, err := planOf(&r.root.Signed)
 		if err != nil {

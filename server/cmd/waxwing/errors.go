@@ -54,7 +54,7 @@ func exitCode(err error) int {
 		return exitAborted
 	case errors.Is(err, errNotFound), errors.Is(err, trust.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return exitNotFound
-	case errors.Is(err, errConflict), errors.Is(err, repository.ErrExists), errors.Is(err, fs.ErrExist):
+	case errors.Is(err, errConflict), errors.Is(err, repository.ErrExists), errors.Is(err, repository.ErrOffline), errors.Is(err, fs.ErrExist):
 		return exitConflict
 	}
 	return exitFailure

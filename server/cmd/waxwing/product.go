@@ -10,24 +10,6 @@ import (
 	"github.com/waxwing-ota/waxwing/signing/keys"
 )
 
-func (a *app) keys() *cobra.Command {
-	c := &cobra.Command{Use: "keys", Short: "Make keys that sign releases"}
-	c.AddCommand(&cobra.Command{
-		Use: "generate FILE", Short: "Make an ed25519 key in a new file (PEM, mode 0600)", Args: cobra.ExactArgs(1),
-		Example: "  waxwing keys generate edge-gw.pem\n  waxwing product create edge-gw --key edge-gw.pem",
-		RunE: func(_ *cobra.Command, args []string) error {
-			k, err := keys.Generate(args[0])
-			if err != nil {
-				return err
-			}
-			a.say("keep %s secret and safe: who has it can sign releases, and without it nobody can", args[0])
-			return a.print(map[string]any{"file": args[0], "key_id": k.Public().ID(), "public_key": k.Public()},
-				func(w io.Writer) { row(w, k.Public().ID()) })
-		},
-	})
-	return c
-}
-
 func (a *app) product() *cobra.Command {
 	c := &cobra.Command{Use: "product", Short: "Lines of devices that take the same releases"}
 	var key string
@@ -37,11 +19,10 @@ func (a *app) product() *cobra.Command {
 		RunE: a.with(func(ctx context.Context, api *client.Client, args []string) error {
 			body := client.CreateProductJSONRequestBody{Name: args[0]}
 			if key != "" {
-				k, err := keys.Load(key)
+				public, err := keys.OpenPublic(key, a.keyOptions())
 				if err != nil {
 					return err
 				}
-				public := k.Public()
 				body.PublicKey = &client.PublicKey{Algorithm: string(public.Algorithm), Public: public.Bytes}
 			}
 			p, err := call[client.Product](api.CreateProduct(ctx, body))
@@ -51,7 +32,7 @@ func (a *app) product() *cobra.Command {
 			return a.print(p, func(w io.Writer) { products(w, []client.Product{p}) })
 		}),
 	}
-	create.Flags().StringVar(&key, "key", "", "key `FILE` that signs its releases; only the public half is sent")
+	create.Flags().StringVar(&key, "key", "", "`KEY` that signs its releases, or its public half, which alone is sent")
 	list := &cobra.Command{
 		Use: "list", Short: "Show products", Args: cobra.NoArgs,
 		RunE: a.with(func(ctx context.Context, api *client.Client, _ []string) error {

@@ -45,24 +45,24 @@ func openRepo(ctx context.Context, folder string) (*repo, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	if begun { // whose keys are not here, holders have
+		held, err := heldKeys(folder)
+		if err != nil {
+			return nil, fmt.Errorf("the repository in %s cannot be changed without its keys: %w", folder, err)
+		}
+		r.signed, err = repository.Open(ctx, repository.Options{Files: blob.Files{Store: b}, Keys: repository.Keys{Others: held}})
+		return r, err
+	}
 	held := map[string]*keys.File{}
 	for _, name := range []string{"root", "targets", "snapshot", "timestamp", "policy"} {
-		open := keys.LoadOrGenerate
-		if begun {
-			open = keys.Load
-		}
-		if held[name], err = open(r.keyFile(name)); err != nil {
-			return nil, fmt.Errorf("the repository in %s cannot be changed without its keys: %w", folder, err)
+		if held[name], err = keys.LoadOrGenerate(r.keyFile(name)); err != nil {
+			return nil, err
 		}
 	}
 	o := repository.Options{
 		Files:      blob.Files{Store: b},
 		Keys:       repository.Keys{Root: held["root"], Targets: held["targets"], Snapshot: held["snapshot"], Timestamp: held["timestamp"]},
 		PolicyKeys: public.Any(held["policy"].Public()),
-	}
-	if begun {
-		r.signed, err = repository.Open(ctx, o)
-		return r, err
 	}
 	// What lies there without a timestamp is of a beginning that was cut short.
 	if err := os.RemoveAll(filepath.Join(folder, "metadata")); err != nil {
