@@ -19,6 +19,7 @@ import (
 
 func (a *app) releaseCreate() *cobra.Command {
 	var o imageFlags
+	var e evidence
 	c := &cobra.Command{
 		Use: "create", Short: "Build, push, sign and publish a release in one step", Args: cobra.NoArgs,
 		Long: `Cut an image here, push the chunks that the server lacks, and publish the release. The server signs it, or with --key this
@@ -32,10 +33,16 @@ command does, and the key stays here. Doing it again with the same image changes
 			if err != nil {
 				return err
 			}
-			return a.printRelease(a.create(c.Context(), api, o))
+			r, err := a.create(c.Context(), api, o)
+			if err == nil {
+				e.key = o.key
+				_, err = a.attest(c.Context(), api, &r, e)
+			}
+			return a.printRelease(r, err)
 		},
 	}
 	o.add(c)
+	e.add(c)
 	return c
 }
 

@@ -38,8 +38,8 @@ made can also be served as it is, by any web server: "cost" and "extract" work o
 	}
 	list.Flags().StringVar(&product, "product", "", "only releases of this `PRODUCT`")
 	show := &cobra.Command{
-		Use: "show PRODUCT@VERSION", Short: "Show a release, and the patches that bring devices to it", Args: cobra.ExactArgs(1),
-		Long: `Show a release and, below it, the earlier versions from which the server has or makes patches. It makes them by itself after
+		Use: "show PRODUCT@VERSION", Short: "Show a release, who made it, and the patches that bring devices to it", Args: cobra.ExactArgs(1),
+		Long: `Show a release, the CI job that made it, what its pipeline says about it, and the earlier versions from which the server has or makes patches. It makes them by itself after
 publication, from the versions that most devices run; a rollout need not wait for them, because a device fetches whole
 chunks where there is no patch.`,
 		RunE: a.with(func(ctx context.Context, api *client.Client, args []string) error {
@@ -51,8 +51,14 @@ chunks where there is no patch.`,
 			if err != nil {
 				return err
 			}
-			return a.print(r, func(w io.Writer) {
+			said, err := attestations(ctx, api, product, version)
+			if err != nil {
+				return err
+			}
+			return a.print(shownRelease{r, said}, func(w io.Writer) {
 				releaseTable(w, []client.Release{r})
+				jobTable(w, r.Job)
+				attestationTable(w, said)
 				patchTable(w, value(r.Patches))
 			})
 		}),
@@ -67,9 +73,15 @@ chunks where there is no patch.`,
 			return a.printRelease(call[client.Release](api.YankRelease(ctx, product, version)))
 		}),
 	}
-	c.AddCommand(a.releaseCreate(), a.releaseBuild(), a.releaseSign(), a.releasePush(), a.releasePublish(), list, show, yank,
+	c.AddCommand(a.releaseCreate(), a.releaseBuild(), a.releaseSign(), a.releasePush(), a.releasePublish(), a.releaseAttest(), list, show, yank,
 		a.releaseCost(), a.withCasync(a.releaseExtract()))
 	return c
+}
+
+// shownRelease is a release with what was said about it.
+type shownRelease struct {
+	client.Release
+	Attestations []client.Attestation `json:"attestations"`
 }
 
 // parseRelease reads "edge-gw@1.1.0".

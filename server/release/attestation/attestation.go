@@ -277,4 +277,6 @@ func decode(text string) ([]byte, error) {
 	return b, err
 }
 
-func bad(format string, v ...any) error { return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, v...)) }
+func bad(format string, v ...any) error {
+	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, v...))
+}
