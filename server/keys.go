@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/waxwing-ota/waxwing/server/blob"
 	"github.com/waxwing-ota/waxwing/server/release"
@@ -17,7 +18,8 @@ import (
 
 // keyring is the keys that this server signs with.
 type keyring struct {
-	root, targets, snapshot, timestamp, policy *keys.File
+	policy *keys.File
+	roles  repository.Keys
 }
 
 // openRepository opens the repository and the keys that sign it. Where there is none, it makes the development trust and
@@ -38,12 +40,18 @@ func openRepository(ctx context.Context, o Options, b blob.Store) (*repository.R
 	}
 	ro := repository.Options{
 		Files:      blob.Files{Store: b, Prefix: release.RepoPrefix},
-		Keys:       repository.Keys{Root: ring.root, Targets: ring.targets, Snapshot: ring.snapshot, Timestamp: ring.timestamp},
+		Keys:       ring.roles,
 		PolicyKeys: public.Any(ring.policy.Public()), Now: o.Now,
 	}
 	if begun {
 		r, err := repository.Open(ctx, ro)
-		return r, ring, false, err
+		if err != nil {
+			return nil, nil, false, err
+		}
+		if err := r.Online(); err != nil {
+			return nil, nil, false, fmt.Errorf("%w; restore the keys in %s from a backup", err, dir)
+		}
+		return r, ring, false, r.RenewRoot(ctx) // of a development trust; holders renew their own
 	}
 	// Without a timestamp nobody has seen anything of it: what lies there is of a first start that was cut short.
 	if err := sweepMetadata(ctx, b); err != nil {
@@ -53,24 +61,48 @@ func openRepository(ctx context.Context, o Options, b blob.Store) (*repository.R
 	return r, ring, true, err
 }
 
-// openKeys reads the keys. They are made only for a repository that has not begun: new keys for one that has would make
-// every device refuse it.
+// openKeys reads the keys in a folder. They are made only for a repository that has not begun: new keys for one that has
+// would make every device refuse it. Those of root and targets may be gone then: holders have them, or they are replaced.
+// A file such as snapshot-2.pem is the next key of a role, which signs as soon as a root that names it is imported.
 func openKeys(dir string, begun bool) (*keyring, error) {
-	open := keys.LoadOrGenerate
-	if begun {
-		open = keys.Load
-	}
 	ring := &keyring{}
-	for name, at := range map[string]**keys.File{
-		"root": &ring.root, "targets": &ring.targets, "snapshot": &ring.snapshot, "timestamp": &ring.timestamp, "policy": &ring.policy,
+	for name, at := range map[string]*keys.Signer{
+		"root": &ring.roles.Root, "targets": &ring.roles.Targets, "snapshot": &ring.roles.Snapshot, "timestamp": &ring.roles.Timestamp, "policy": nil,
 	} {
-		key, err := open(filepath.Join(dir, name+".pem"))
-		if err != nil {
+		key, err := openKey(filepath.Join(dir, name+".pem"), begun)
+		switch {
+		case begun && errors.Is(err, fs.ErrNotExist) && at != nil:
+			continue // whoever needs it says so
+		case err != nil:
 			return nil, fmt.Errorf("signing key %s (the repository needs the keys it began with; restore %s from a backup): %w", name, dir, err)
+		case at == nil:
+			ring.policy = key
+		default:
+			*at = key
 		}
-		*at = key
+	}
+	next, err := filepath.Glob(filepath.Join(dir, "*-[0-9]*.pem"))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range next {
+		if strings.HasPrefix(filepath.Base(name), "product-") {
+			continue
+		}
+		key, err := keys.Load(name)
+		if err != nil {
+			return nil, err
+		}
+		ring.roles.Others = append(ring.roles.Others, key)
 	}
 	return ring, nil
+}
+
+func openKey(file string, begun bool) (*keys.File, error) {
+	if begun {
+		return keys.Load(file)
+	}
+	return keys.LoadOrGenerate(file)
 }
 
 func sweepMetadata(ctx context.Context, b blob.Store) error {

@@ -153,7 +153,7 @@ func (s *Server) wire(ctx context.Context, p *parts) (err error) {
 	}
 	if p.api, err = api.New(api.Options{
 		Store: p.store, Auth: p.auth, Audit: audit.New(p.store, s.o.Now), Fleet: p.fleet, Sites: p.sites, Releases: p.releases,
-		Rollouts: p.rollouts, Dashboard: s.o.Dashboard, Metrics: p.metrics, EnrolCommand: s.enrolCommand,
+		Rollouts: p.rollouts, Keys: p.repo, Dashboard: s.o.Dashboard, Metrics: p.metrics, EnrolCommand: s.enrolCommand,
 		Log: s.o.Log, Now: s.o.Now,
 	}); err != nil {
 		return err

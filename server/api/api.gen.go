@@ -892,6 +892,24 @@ type KeptRelease struct {
 	Version string `json:"version"`
 }
 
+// KeyRole defines model for KeyRole.
+type KeyRole struct {
+	// DueAt When it should be signed again.
+	DueAt     *time.Time  `json:"due_at,omitempty"`
+	ExpiresAt *time.Time  `json:"expires_at,omitempty"`
+	Keys      []PublicKey `json:"keys"`
+
+	// Online The server signs it again by itself.
+	Online bool `json:"online"`
+
+	// Role root, targets, snapshot, timestamp, policies, grants, or product and its name.
+	Role string `json:"role"`
+
+	// Threshold How many of the keys must sign.
+	Threshold int    `json:"threshold"`
+	Version   *int64 `json:"version,omitempty"`
+}
+
 // Limit defines model for Limit.
 type Limit struct {
 	// Detail A sentence.
@@ -1261,6 +1279,12 @@ type Session struct {
 	// Products The only products that the token works on; absent when it is bound to none.
 	Products *BoundTo `json:"products,omitempty"`
 	Scopes   []Scope  `json:"scopes"`
+}
+
+// SignedDrafts defines model for SignedDrafts.
+type SignedDrafts struct {
+	// Drafts Files of `waxwing keys sign`; those that were made together go together.
+	Drafts [][]byte `json:"drafts"`
 }
 
 // SignedRelease defines model for SignedRelease.
@@ -1759,11 +1783,17 @@ type LabelDeviceJSONRequestBody LabelDeviceJSONBody
 // PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
 type PutGroupJSONRequestBody PutGroupJSONBody
 
+// ImportKeysJSONRequestBody defines body for ImportKeys for application/json ContentType.
+type ImportKeysJSONRequestBody = SignedDrafts
+
 // CreateProductJSONRequestBody defines body for CreateProduct for application/json ContentType.
 type CreateProductJSONRequestBody CreateProductJSONBody
 
 // CreateReleaseJSONRequestBody defines body for CreateRelease for application/json ContentType.
 type CreateReleaseJSONRequestBody = NewRelease
+
+// SignReleaseJSONRequestBody defines body for SignRelease for application/json ContentType.
+type SignReleaseJSONRequestBody = NewRelease
 
 // CreateRolloutJSONRequestBody defines body for CreateRollout for application/json ContentType.
 type CreateRolloutJSONRequestBody = NewRollout
@@ -1827,6 +1857,12 @@ type ServerInterface interface {
 	// PutIndex Hand in a .caibx with this digest, for a release that will name it.
 	// (PUT /indexes/{sha256})
 	PutIndex(ctx echo.Context, sha256 Digest) error
+	// ListKeyRoles Who signs each role of the repository, what is due next first.
+	// (GET /keys)
+	ListKeyRoles(ctx echo.Context) error
+	// ImportKeys Publish root or targets that their holders signed. They are verified as a device would; twice changes nothing.
+	// (POST /keys)
+	ImportKeys(ctx echo.Context) error
 	// GetOverview What waits for a person, and how the fleet is.
 	// (GET /overview)
 	GetOverview(ctx echo.Context) error
@@ -1845,6 +1881,9 @@ type ServerInterface interface {
 	// CreateRelease Publish a release, from an upload (the server cuts and signs) or from chunks that are here (signed by the server or by the sender).
 	// (POST /releases)
 	CreateRelease(ctx echo.Context) error
+	// SignRelease Have the server's key of the product sign a release whose chunks and indexes are here, without publishing it.
+	// (POST /releases/sign)
+	SignRelease(ctx echo.Context) error
 	// GetRelease One release.
 	// (GET /releases/{product}/{version})
 	GetRelease(ctx echo.Context, product ProductName, version VersionName) error
@@ -2178,6 +2217,24 @@ func (w *ServerInterfaceWrapper) PutIndex(ctx echo.Context) error {
 	return err
 }
 
+// ListKeyRoles converts echo context to params.
+func (w *ServerInterfaceWrapper) ListKeyRoles(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListKeyRoles(ctx)
+	return err
+}
+
+// ImportKeys converts echo context to params.
+func (w *ServerInterfaceWrapper) ImportKeys(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ImportKeys(ctx)
+	return err
+}
+
 // GetOverview converts echo context to params.
 func (w *ServerInterfaceWrapper) GetOverview(ctx echo.Context) error {
 	var err error
@@ -2259,6 +2316,15 @@ func (w *ServerInterfaceWrapper) CreateRelease(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateRelease(ctx)
+	return err
+}
+
+// SignRelease converts echo context to params.
+func (w *ServerInterfaceWrapper) SignRelease(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SignRelease(ctx)
 	return err
 }
 
@@ -2843,6 +2909,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/trusts", wrapper.ListTrusts, options.OperationMiddlewares["listTrusts"]...)
 	router.POST(options.BaseURL+"/trusts", wrapper.CreateTrust, options.OperationMiddlewares["createTrust"]...)
 	router.DELETE(options.BaseURL+"/trusts/:id", wrapper.RemoveTrust, options.OperationMiddlewares["removeTrust"]...)
+	router.GET(options.BaseURL+"/keys", wrapper.ListKeyRoles, options.OperationMiddlewares["listKeyRoles"]...)
+	router.POST(options.BaseURL+"/keys", wrapper.ImportKeys, options.OperationMiddlewares["importKeys"]...)
 	router.GET(options.BaseURL+"/devices", wrapper.ListDevices, options.OperationMiddlewares["listDevices"]...)
 	router.GET(options.BaseURL+"/devices/:id", wrapper.GetDevice, options.OperationMiddlewares["getDevice"]...)
 	router.PATCH(options.BaseURL+"/devices/:id", wrapper.LabelDevice, options.OperationMiddlewares["labelDevice"]...)
@@ -2865,6 +2933,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/uploads/:id", wrapper.AppendUpload, options.OperationMiddlewares["appendUpload"]...)
 	router.GET(options.BaseURL+"/releases", wrapper.ListReleases, options.OperationMiddlewares["listReleases"]...)
 	router.POST(options.BaseURL+"/releases", wrapper.CreateRelease, options.OperationMiddlewares["createRelease"]...)
+	router.POST(options.BaseURL+"/releases/sign", wrapper.SignRelease, options.OperationMiddlewares["signRelease"]...)
 	router.GET(options.BaseURL+"/releases/:product/:version", wrapper.GetRelease, options.OperationMiddlewares["getRelease"]...)
 	router.POST(options.BaseURL+"/releases/:product/:version/yank", wrapper.YankRelease, options.OperationMiddlewares["yankRelease"]...)
 	router.GET(options.BaseURL+"/releases/:product/:version/attestations", wrapper.ListAttestations, options.OperationMiddlewares["listAttestations"]...)
@@ -3404,6 +3473,79 @@ func (response PutIndexdefaultApplicationProblemPlusJSONResponse) VisitPutIndexR
 	return err
 }
 
+type ListKeyRolesRequestObject struct {
+}
+
+type ListKeyRolesResponseObject interface {
+	VisitListKeyRolesResponse(w http.ResponseWriter) error
+}
+
+type ListKeyRoles200JSONResponse struct {
+	Items []KeyRole `json:"items"`
+}
+
+func (response ListKeyRoles200JSONResponse) VisitListKeyRolesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListKeyRolesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListKeyRolesdefaultApplicationProblemPlusJSONResponse) VisitListKeyRolesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportKeysRequestObject struct {
+	Body *ImportKeysJSONRequestBody
+}
+
+type ImportKeysResponseObject interface {
+	VisitImportKeysResponse(w http.ResponseWriter) error
+}
+
+type ImportKeys204Response struct {
+}
+
+func (response ImportKeys204Response) VisitImportKeysResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type ImportKeysdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportKeysdefaultApplicationProblemPlusJSONResponse) VisitImportKeysResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetOverviewRequestObject struct {
 }
 
@@ -3627,6 +3769,45 @@ type CreateReleasedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateReleasedefaultApplicationProblemPlusJSONResponse) VisitCreateReleaseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SignReleaseRequestObject struct {
+	Body *SignReleaseJSONRequestBody
+}
+
+type SignReleaseResponseObject interface {
+	VisitSignReleaseResponse(w http.ResponseWriter) error
+}
+
+type SignRelease200JSONResponse SignedRelease
+
+func (response SignRelease200JSONResponse) VisitSignReleaseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SignReleasedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SignReleasedefaultApplicationProblemPlusJSONResponse) VisitSignReleaseResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4710,6 +4891,12 @@ type StrictServerInterface interface {
 	// PutIndex Hand in a .caibx with this digest, for a release that will name it.
 	// (PUT /indexes/{sha256})
 	PutIndex(ctx context.Context, request PutIndexRequestObject) (PutIndexResponseObject, error)
+	// ListKeyRoles Who signs each role of the repository, what is due next first.
+	// (GET /keys)
+	ListKeyRoles(ctx context.Context, request ListKeyRolesRequestObject) (ListKeyRolesResponseObject, error)
+	// ImportKeys Publish root or targets that their holders signed. They are verified as a device would; twice changes nothing.
+	// (POST /keys)
+	ImportKeys(ctx context.Context, request ImportKeysRequestObject) (ImportKeysResponseObject, error)
 	// GetOverview What waits for a person, and how the fleet is.
 	// (GET /overview)
 	GetOverview(ctx context.Context, request GetOverviewRequestObject) (GetOverviewResponseObject, error)
@@ -4728,6 +4915,9 @@ type StrictServerInterface interface {
 	// CreateRelease Publish a release, from an upload (the server cuts and signs) or from chunks that are here (signed by the server or by the sender).
 	// (POST /releases)
 	CreateRelease(ctx context.Context, request CreateReleaseRequestObject) (CreateReleaseResponseObject, error)
+	// SignRelease Have the server's key of the product sign a release whose chunks and indexes are here, without publishing it.
+	// (POST /releases/sign)
+	SignRelease(ctx context.Context, request SignReleaseRequestObject) (SignReleaseResponseObject, error)
 	// GetRelease One release.
 	// (GET /releases/{product}/{version})
 	GetRelease(ctx context.Context, request GetReleaseRequestObject) (GetReleaseResponseObject, error)
@@ -5215,6 +5405,75 @@ func (sh *strictHandler) PutIndex(ctx echo.Context, sha256 Digest) error {
 	return nil
 }
 
+// ListKeyRoles operation middleware
+func (sh *strictHandler) ListKeyRoles(ctx echo.Context) error {
+	var request ListKeyRolesRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListKeyRoles(ctx.Request().Context(), request.(ListKeyRolesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListKeyRoles")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListKeyRolesResponseObject); ok {
+		return validResponse.VisitListKeyRolesResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ImportKeys operation middleware
+func (sh *strictHandler) ImportKeys(ctx echo.Context) error {
+	var request ImportKeysRequestObject
+
+	var body ImportKeysJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportKeys(ctx.Request().Context(), request.(ImportKeysRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportKeys")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ImportKeysResponseObject); ok {
+		return validResponse.VisitImportKeysResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetOverview operation middleware
 func (sh *strictHandler) GetOverview(ctx echo.Context) error {
 	var request GetOverviewRequestObject
@@ -5397,6 +5656,52 @@ func (sh *strictHandler) CreateRelease(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(CreateReleaseResponseObject); ok {
 		return validResponse.VisitCreateReleaseResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SignRelease operation middleware
+func (sh *strictHandler) SignRelease(ctx echo.Context) error {
+	var request SignReleaseRequestObject
+
+	var body SignReleaseJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SignRelease(ctx.Request().Context(), request.(SignReleaseRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SignRelease")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SignReleaseResponseObject); ok {
+		return validResponse.VisitSignReleaseResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -6206,204 +6511,212 @@ func (sh *strictHandler) AppendUpload(ctx echo.Context, id ID, params AppendUplo
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L37chs3ljD+Kij+dmqS/bVuduxvQv0xJVtOosnFLkte11bkTwTZIBtRE+AAaNEcl6r2afbB9km+wjkA",
-	"Gk2i2U2LcrKz+48tkt24HByc++XTYCLnCymYMHow/DRYUEXnzDAFn875jGlj/+JiMBwsqCkG2UDQORsM",
-	"B7qgT549H2QDxf5eccXywdCoimUDPSnYnNq3/kWx6WA4+P+O6kmO8Fd9dPnDmX39/j4bXJy3TMHzrcPP",
-	"6cefmJiZYjB8/k02MKsFrMsoLmYw8Bs6Y5f8HywM//eKqVU9/oLO2I22D8TD5mxKq9IMhs+OMzsHn1fz",
-	"wfDJsf3EBX46CdNxYdiMqTDflbxlYuuEBp5o2ciTZ8+TO1EyrybmFxgmCasFPvEwgP0bU5pLsWWaO3zi",
-	"IdPc23f1QgrNAMveKDku2dz+OZHCMAEYRxeLkk+o4VIcLfCJ//83LQG0/TDMjwsz5kxPFF/Y4QbDwYUh",
-	"Oc+JkIYUdLFg4hC27960A5+NpTKIDfGLVwUjSpalrAzRRi404UazckqWBRNkLE1BSj7nRhOqGFGMTgqW",
-	"Hw4yezwLpgzHLU8pLyvFbhZMTdx+A9adHK+v9vWUmIKRnN3xCdOECyIXTBBt6IxpO3hA0pMGkh5vImnm",
-	"p9bNOTtR230lx7+xibHjnE0mlaa4wnUovS+oCcvVdEWM/UIKRgTjs2IsKwXwN9JubG53ZDdYUm1ITleH",
-	"5MIQromQZKGknJ6ScWUIdSPiYCW3kNCElnbYJTcF4WYT0OPV5urO3cJgHLs6Le2L3LA5vLOGr2HvVCm6",
-	"sp8nshIJ3Lis5nOWE3nHFGzLDroJ/1su8s13z+BYX0+nTExY9GK9CAscQB2p5tQMhoOcGnZg+JylnnZw",
-	"VomZPBh5nhEJKyU0zxXTDiKUTEspcwsZbU9oIueMTJWcJ5Z1H5OBX+tZ3TYzC38PL7eFDylcsoe4udQX",
-	"K+OPKcb/pazKnBT0jpEpM/aCkYLmxN618AWgxZAscUMecaS8hZ3AcJqpO6YyQkWOzwXc1GRmB6eazKtJ",
-	"Yf/ngI+Wxlg4sdxj7JxRQSReT8VKRjXLiOYCsJStyIzfMfvyoqRcIBoLSeZSARbjGAtql6xxYZZyjGEU",
-	"dzTLQpbR2IDofyE/8hd22jkzNKeGHpL3BVMsvI2Xx5BbIZeCULEipRQzREui57QsmTZhYm0sCLjIiJZ2",
-	"sUwp7a4mKeWSaJ4DSgbM48I8/yaJ3GcLmqKar4UFtyXt/voCci2LlZ0vlwyXa+itBYcyFrx2L5obFh2Q",
-	"kSSXp4SO7VhIcd3ryRtzZgzTJpCoJmGgO1ymccXLnCXu0hsl75igYgKoJol90GQOYewWk+tK0aT3hSQF",
-	"FblFLbv95IsTOZ9zs30ZFmz43CE5Iy8vyG9yDCMDgRGSSFMAIlAEsVym5+LiTk5ayHtz23xSEFWlR/lN",
-	"jru49N/kOCaLTFge9Ks9LTeHlZTGcj7IBrD0iIC4ebLBxwP72sEdVVZK0fb96PDfxENF31++eP1z85vX",
-	"OMF9NljQya3lrgkq/+L1z0NSyCWZ24vFLSvSRqeJ/UKx3Aox7AZ/SzAXJ0Zv3hmkKkzcsVIu0jxB85lg",
-	"+U0KoS5y7QmTkwz/rMktW3m2B29alknec1NYccbtZkm1/xWIDbVveSLMtSOb9aW1NGY39gmjK90iNgCJ",
-	"4jNBjZVSyISWpf2OK1j9Kcw5KdjkFuWqXaZFRaAHGdOyUhO2HfGBXFuy1M0Wg6bkVA3HG9eQIz7OGkiZ",
-	"pVRAM5KMs8q5eSWMWiUo3CR9e68HjpscThSjhl0PUqhFJwalh81fdqCcOTOUl8lheJ6+DhVuLo0cDj9z",
-	"K/MZOSTXA5bP2MFseXRyeHJ4fD3oPgzQKQGmuMXMA6qeuxXSP3GUwZqADigY/thG76IjSyCpYB/NTaQl",
-	"boJofTswZ2rFL2Ql8iuZ1mGkKFeeMEQiFkxKllLdaiLFBqvlmoztqJYTCylY4wJu1/pASbnAZ6Ofw8ZB",
-	"1kudOgNZySkH1cKim6UKTibNiI6kbichbqoBuZMve9x9qfiMi54PL5gjZD2eVazSLO9LgSyV7fuwkYaW",
-	"vZ5dQx63JL+PsPkUOr0sKnF7ca4T+J/3x35v9YnR4eT4+Ph4HSM2bm0ayV+WlOOsNM+5RRpavknfzgg/",
-	"n5082YqgJ89BH/afNrG1iaTfSYXax8SuxrNdnjNhuFm5S2W/uqNl5TUaavGa3jJ7y8oSX7UKhzZkatny",
-	"9eBfrwcom2sytdoA+2iAJVtmfT04uh54LcQKPXZWSsaKikkBugOdZYRODVNEsak+KhjN9ZH9BT4aOtNH",
-	"mR1AsWlm/7lZUFNkcPenpVzeKDYFyXvCbyZSTPnMfnNTKe4MDjGUT56njsaf/ibGWHm0RIHay3u6lGZT",
-	"tANBNGcfb2opqR92ubf6s3zhTF5b5LN+M/eec113psBCPWiCsBCEh2hLa1BJXgyrc+t248d4ZXHLVPoU",
-	"JS74m2lC85xUC1D/LFVJkdKlKCXNLXhqeEWQZB8nZZWzPP3rlPKy7TcutKFl2Trygon2aa3C0PqjYmMp",
-	"TevPuppMGGtdc6Cvmz8tKW8bdu18cZB6E/W7WQOmDTDEK6+3GC84QDQCfBIfQNbLg3W6eahWY6Qpu5SV",
-	"FdyPFidUJYgVUdLaCJsolpDcfoCXre7gjArOHOMsHAumtBS1zc+QW7ZIzxBkom1XEbe4CX5ndMdFpkB0",
-	"ziZcP9xYsEprI+yj6ZbmvKzvnk+vciHbxONg6bplbIFcw5tRUrIcFUSqnAuqVsRKc+SM5HZ04jAQTqPg",
-	"YpayqybFtStYRVnaCXANlsXpntYjp5e0jqucOSxDrseWDJil0uaUnDwn1JC51KYhlG5DlB/ZwrzFKZP6",
-	"4oKmdMArp4fM6Qo213NvRslqXLKUPbbFMka91Q+/54boAiyfFrD+qhgrH3crPQGymTs5v700hlkcStwC",
-	"tBKnlcJ8zrW/PJ6n08mELYwTMD3VU8zO06BS0TAzJy9s/uIti1t1K3gI5DN3SbY9jTfJciyhZFmy/GaX",
-	"ez5Tslo0JcxOE0RBVb6kiu2iEHMtS0u5b6y6087P5TRc9YAvE0AXiybgiCJ2nHLl7KlSMwK4YJ8saL5u",
-	"GN/NuFLSMSu3yuFtQ9R4ZzW8G81YwmZxFtEuux/7FFkx07h8W48LvXKbI/+E3joHPpR0KwXWQIRjIcuc",
-	"aDlnQAnJmE5uiZDLJj3dUIa34R1MmQQiF7fdL4vb2MGj03KJRE+SbrejoHtnze/hnHJggm645FIktwkA",
-	"ZBTkqmAroNQ0+Ac1YJx35g1TjrwJFfgCI4UUdg77b2+IOr9ZCqZSlFzEF24sZcmoAJGxsKS/y4tcOP6g",
-	"KiGcqLft+bfuMVAFDEtZZr2GCJcVb2K1sIePRJ4qpjegi76cpFSERpGudb3Dp6zMWqx2cNE0nG+W7eTS",
-	"3gOp8DewyNmrM5Wqp/EtUMFANgI1jRlJOLsmga4Pwh8g7qidk6WtdlTfyOkmHBS74276Hlx9N9OfY6yf",
-	"ZfaLtJAt3uw5NZMCzmvKS8PUYbfeiSvPgn6CcElB89XHSUHFrFWJsOxe6y07YB8XXDF9wxMUXrOJFLlO",
-	"Q1nriuU4cHCkNF+vlBhyZqZDCGDSQ0krUwzhjQP7xrCxuJTD3On/a6qLXKKDvMq5IUZRXoJHQsO3v8lx",
-	"8kL6UJykOWEiU+t/z01BQCTTZMzMkjHRrgG1wOAFowosBx06RhMSm8BtzNI4Nb/8LIo2AsC1oEtZpfUp",
-	"Z6dt09WpC/PpkmnhuSyMllrEdxjtsuMS2Ec6X6SE9fc+jkU2Q3I05XnyvPa7Gc7K/JVS6JhZ30+rp2Vq",
-	"X+teAj4WfDapBXxPTRtQwHAJstKYTaWz2VuyhmFKELGUMMzTxULJO0/XXDTSlJaaZQmGrSW9vfGUIn6j",
-	"M+oJDCZaJwOuvj1ujaDqGQv1veVeO+JYq8FxobhU3KxaTFWsZC2uubRBMbwQjbwdzX5gtDRFajs0tww5",
-	"eQJPj2Mo/uX5N11wBEwYs500qBTs/4YhButKNUY+uFgMTRYlNZafkztZYbQN2EYSCOmBuxmfMWYzCJro",
-	"iM1IaHC6Ymlfql9W8keQJJLfL6TmRqq0pUlVCfZ6YTR59/YnCCuy8GghV5H3deM37xnYHPw7XjKQ8RWb",
-	"dsuAYc8BMts9r7GZZgMnt7FaH6raeVNqZuZfSa0D1bYthLfNrpOEdEr2RNVMYwQpyzOiXfiZ0w6+mhSV",
-	"uEV1qhE1VmvtX9sDLqkgXzmLba3cfZ1WHoRJrf7FKuJvf9ZkUsrJbX9tO6linFlWMC4Zmci8h81KTp1k",
-	"7xe5lTX95HTnNWOdBGyvgbBFr/JWqyUsIBss+ZQPssGElWVVUoulY2oMU6ueEUjv3TjvcZyX9Tgv/Dj3",
-	"2eAXxnL977JKuVWTWL0eKBU4qFWsyoa17QCPz8twq6TJrZ9h2oWsgP7Wapr+hS1bL2ozzaCXulQ7EDtM",
-	"ac0z/0Wim9RFMe0Uo7A+S0Reul7F2Tr9hPBUZHWuFqWkeZuVgELMackMWAgkzU+twj1mEzlnqIOEOYiS",
-	"0kzTEYcRJexMAdidMNpjx5D4hE7ow+i3mm3hIW9TbYgVA1qWqR0VQUbZNrCTZLpUMpOO9DvHRQzJiaOD",
-	"YAQT5Nkx+ZP78+T4mPypt5nq0k7UjDR4cryJdO18yxIlkSML3jbRe3zqs4+zTcEHUsNSsnoTcmivGdYR",
-	"25QbkLio9/YNUuL9OmnDYQbZwC6CWrnsQzIwfmfTc3q1M37HRNNHGV+nGkJCohoU3aWTJ39pNwR0IoYP",
-	"1fL2gQQyBhD0xTVQ1BMkzZiyKcAnUZ6SnK7gyAA6Gfn22H6DcrNfSyP15OnJs6fPj7ul/irp4PNnEOJq",
-	"Hfw9vx6GyBcQjghIBBCsjtYJWMp2rW2DnbUhv6qS9sIq52BkTnsEnT1IE6pvXbzqWgDQVKohPPbu7U9o",
-	"P6ijaanGfAErjDgNozNcaRJCn7YyUXyqoYa0nDkm6UzJjJuiGh9O5NwKkzNuSgqf1lb15NmzbLtG4+8x",
-	"DjjIBjhWeyT3jhy35aq8njpmmYEIkJFFNS65LkBu1oaq/i7icIu2RoNtvVIujhtwQJ+S3EO7oOWUUEEK",
-	"Wa1dpOeNS/T8+LgTnSOVqqbxDjxZjbkBZ1KY730oCcmtavhkO3OZlkqK2QH4Fof2ikIyzbjO5aGKgeQN",
-	"/oMlhSvDcns/TomQB7mViIfoouJ5cGYWNCeR/oNRLxmhM8oFfAN/ZZZ+Q9aNKdj8FFOZhkRLpCoLOrll",
-	"UcDriiyZW41iNIcY+LlUDPxYioGTf8wwZyIkQ21Nz0qqUaA9NW2GkY8F088emtd13sjqAtkR87jiBC8X",
-	"tM4nRe0CxE2d2r2PZb4iEj1/P539Am65qVQzXO3n5H91pn69vmPqjrNlOn79jt24bMv+aoOXRRO8L/h8",
-	"+obyuCCXrbwbHrrPOqx9FqlvVqjnJbT+4ENriEi99hs0yD7ez9j8VvhYmw65KY5iWT8+J0j2Px2XYQzh",
-	"iUkDX8NVAedVgzZyCdYAjRYRNpVtYI8/zRQOvkFbStr9M6WqaWyRghFGVckhtBYjdKhq5KlZwjKRug7I",
-	"SgRQOS15M9zO7QYJhJegtyVhZm3RWGdliYENp2uJkJglqX3EVCPLEy6/XV3PwCakyS1SEYxKtQdgOkkq",
-	"ujib4I+FQQg/9MsjLu8o4b3xHpL1ewb5Tcg4Tl0InFGc5Z6JQLR08FuA1IApcIfbA4A2GL7jU4Hb+axU",
-	"I2fMspL0ujGmtzWyjhF4wIKTkpxPp0w5rt51StnAkXyN2ZVyiuz4cDAUVVmi1DXzsV0dKfX4HKrNqAYF",
-	"w1mIZ4WESR/uRfNVHaX6oYuFjNGjj4NHC6sD12IwRYEDDg+T99vHefiV8rwEaahgk9vOCNx6W+lYXLT8",
-	"o+FNsTt7xd3T9u84RDcl70bFD/rZlYFdYNECi7mN3Nj22Fy4E/2pdORpTHGV6VSztuIIfFZYDLNPgBQi",
-	"nDDeOwb07xXT5qYtPQzi1FuYEzcl2+JF2sjkBGv0kFwPfIEJfSSkOZhabfx6QP7rP/6zU+LxDnOYOiwv",
-	"iYS1YrMmX2Nk9k7Bh7dstWPoYXt+A5/5sKaQiwFK6QAOGthtP4M32jZfrC796/jFq1KzpZWmBx/aXJRu",
-	"CW5fWQySLaB8K8uEuuJz4hPnjVmtV+++I4aqmdUD/MOnhM0XZhX7riHIzTP4BvJa0pOWzT+aGxB4Uc3e",
-	"NQMkrHxtqBYQBIKdKpogp5DJc+pEylA/AAoROGXM5ynNqRPwgVdNIBXYKspSpUqX7JBK99l5aTCHfz+5",
-	"feDNP7JVmggh60YVGzQhh2Hklq0SLt9yJhU3RSK6luVPnj07+ZZ8ZQH19AkCDnxsbJJrerB48uz5AWbh",
-	"kK8u0YkZ1nYhpjIj56/efp0MEoLHGtBJI9a6TBxWG8ZIQeiLOWJ2Qfjss4idf6cls2I38ZGbRvQuJNaB",
-	"acYH0K3AGlBKeUucWW9aMmY6RM1NB0Xkn+pPpfvXS1i06SzfWRl+TT/RGTEQZop7tCJ/DBMgdVHo7pzm",
-	"zAcAj+nk1spYInfycSQWn4ZRKs1cOKgGQwoGmYPY6yqYOJEYLClLrvtHS3vlbLt3LmVH3F2i3V6KYU4F",
-	"nzJtuksx7F6UYKtBAw8RCpml5O5I2naWzmZe2IqK2xbp8wEhEkkZ3WUnRre8cX23EKp9pNZvSebZY159",
-	"fByb1LVFGz7n2nAxMe4epKmJYMubtgFe1rWHGtw7VjWxCpEPDqornNVReT2F8AVdpb3Sb2rxoedQKEak",
-	"bRN5EyhZVGCp1+jrOOpWHSZtQHSrhrgn//VeYsp3szpOQp7vdg4OTz0WA8a8yV0C4V2mZeKmMpHvuDzm",
-	"A437L6COTU6sIK6Q109bdkHGibFCREPfdK/OQIWWeh6hIKBFMisCHDvrTvpS+oiH/nEL/8bZMsnB1tlR",
-	"lJ5BXXkJH8QCpVfsZdmZHQUzzM00bdtz5K+Gw581mVHDmtkpQcPFcOABhhTbVfkoqg99o9kaCTNSkKWr",
-	"wOZKNvTMhUnxVcSZmr/6Y3WnFu58hKm1day+jO1sOAuG9bbEGUcP2zJBd3WM7FoEaM7Lkm91TfTRPtc3",
-	"1RqLb+UW5/rsR3FaLuLBiTcgQCpmHffewhm9Kavj7tmnksgTIUab1alxkB2JUHvPd2pi0UPTnvaWx+SW",
-	"tReJs93XuE+Js848TLjme+veW1lLUH02fyrlA+Or12q71BtzVVOg7rQxTNlL9H9/PT74lh5MP3x6/s39",
-	"v6Ru3yW9S0uUUjBSYh1TH3CwFh59SgSbUcPvGAYAQyXOiZIgV9vHMNK6p2x76XO5PFtxwZyoDdbqGF5R",
-	"ZZw7ZBAqHdi/HAZ5O4ZLgRR9ba52Ce/8tPDpEueGv9+EBeBPbhXw4S2r33kb1oMfw6Lg47lfGXw6w+XZ",
-	"/TOdzu/yKWO7SHFb8mEeEET3kFi5FmM1jp1E50Zw76Zl2tkPetj8AC9aRL26nCO4Ka/efUcUFMWo4513",
-	"syiGdblZ01szLJnxWWlHmTpqLMtpnGfu3eSaxXWg01ox9cWBt6pg8NDu2pOSyzxFTK6kbNoONWNzu84x",
-	"I1bQg1q5mD1vqQ7XhAsDBwNuXkKFXHP0RnGuWyNFOspAdIB6veSDW0ecswhZ51gKIg3wOaO6Up1TzeVd",
-	"MEZMsZYPV3GZvmZpUfCrV/MxU5qMGdQVRlsrlFVYtVlY03m5F0YTiPuFmnWY4YU2fxfptK78RIk3W0Ji",
-	"tOcsW6kFPIQ8U3UjP1VQbZELTJFyEWVNbIGjku2RAa7sYZoeNAojujoWeV3ly7GaobMAVyJniizpCq2+",
-	"Lo69Lu7QPzSSG1bXFOgo3ufzhJOhPB6OEZJnNWmpL2mEmbW+g9TBH10NqjYidh6UkQQpw3IVHfXs42u0",
-	"QdmGkBLgjOybVnft4d4bzFGZ/ftUHcJASXofWrs4zlyCf59RfDEAIBhSmz7v/Gyf6yn2+9oZXWP2rYwA",
-	"cZ4h0LRHXQRYQIyvXrGA3WYNhGlHtpZKSjsVM9qNpfUtI7RDbZ/PLUuzRrOFlVCKFjrfXrAGWyOchzi6",
-	"P05FmFYGcBUUDqD3gdgTbnx+CYYUp+UDLD/dfZndY3aPEM+wuRAXbenZQsycO/LE0kXPVCX6WrYS5B2h",
-	"23ZZXkXUZzP5GoLIITukmhQWiMtCzjEbpRZtHPEfRgEcxnklA9/LCCs1i8sZyakLiY4E1AUFlbCu+yTF",
-	"KakjJ5BjLjmEfaK+aeitFW00XSUrI0Ggu+dfh+T1NO4CsWTlXV1MApkGpDAC08A5XVWQeJEQSE/ndry3",
-	"colx8RNZVnMR1/FcrvfPCMW+fPKJyKNRE/ERuadiqXRlgYksXBNK9Gq+MHK+3rJhx+4qLR4wdGzfMbVa",
-	"+qJ3PXT01uiAq5QMy1uo04zfJSvWW7APG91EIskLQvHhmmekEnBQp7FEACgdMGwnwet7u55dXeJo/9Tp",
-	"yNh6D82UDLKZc96suU3L0m86cyXD1CxUCeu/Kyy5n3SRlyzVbge98hqyMinmh0Q2n/iaiBxiIyXKX3DX",
-	"h05dgYKDeJNkmbfJ33i3U05ZuGzD9VMPMnVIHKnjfnuf8ZWdNAWQBznta3nGwTXsLmB5jSnhMmaeCLQR",
-	"b0TIdkdB75uaxFx7U9IemKkvvQ2baMC3v4sgQDadz+Tu7jDGqbpiPpJ9h1+GQch9w9XkoyGDfQ+RAsoa",
-	"wMA9TX3f0zsWQivth2CWsx9e+0Hth3d+4JY0foDntowIe6T7sI8HCf2LGf7bdvOz1KZNf0Z6BcHKUAg3",
-	"FCiuNb3a3jOmCnRAS/fsDjR2orKv6QktWSq+sGwREemc1azSkl0syN+TtQHzauGTrax956BUiXq13UQb",
-	"bF+rvFnMHQVA7CVQNxdwPQ36BhO7cS/ASO0/vfaDhm/euNHDF5duGre4ywLz5f3aglzqg5tjCRUVszZD",
-	"xBxD/vtvwM792s8Xvgjz+m8uw/z+mzO3Dv/5ol5PeKRel//qZ7c+t3NkIHuiycl6rJb6aiuS0bKZ2olS",
-	"abojTKvtcz0IOHCq7XTqXSh/uX7tHtFuHHI+knbE/Qid81DQvqUYtoV0vtb+cEe3304Gzz0JHvNU5kza",
-	"npc889CcqVdJ8te1rrZzRtsDbshVETe7DPJ+M/C4UWy5X9hJm6w+xJaHGRFRzSf4mTu7yymRS3EA5WUz",
-	"tJi7XLBl3XbLhNzAU6INWyxYfgBJ1XXeMtarxS59rluYgXaRhpflKcl5fiCkOZjIudWN19aCGd0SWSY3",
-	"pwRqwEHSdsmoEvVaXMkrK5JqdCR4YRoT99ZlsQblyWqJe8dE7jVEDuLvFhJUG2tSrYsSJbtC86LQKpQI",
-	"ZpZS3QZjgoO1pis9jErbZ9HR/xkira2Y3rDk13DJoCUhKJlgRnBR3nEpbSpQ60E1CKTXUPMf0si98cIu",
-	"+ZBciJx9ZLgZn6yCOSMQh5DHBhJ0Lj1Q9btMx9m8+kgnplx5y4+r6ZjhMlDd89VDQDfASJxClrluGEKc",
-	"fCcFmFdc4M6m/BYKIGwvbJKyxXcaO2Y9Kjd/73wsUe3Kh5WrrOP50hElO4ST7rL+tCvveuDLK10PMnI9",
-	"eHZM/pRuSScXDU0hMphKSIbcKdwADXw7vbKkKTOE9zIEi0lGJtW8KiHK5LB33x8Y3O3RgTUE+n1In6GL",
-	"HgsdM79kY5kaKt21ojbP6xGCkD8n5KTFVfL5TUsfrWBVawmqP060DFZ2uinZ1LT3b/DxAFjFqU918jyq",
-	"JRKHs0bn3ZliAigauxeaqDpTVJhQUzvEciUrisOzWFEci4sHn2k/rbCxlO/tYNhutpbR14oZwmVEbg3N",
-	"kviCQSwB1C6otPFtWp0atlajqb1uUiI9FtDAtZhuliKvq3BhN9a63hUIVlaa2ygO9by9vGxt9EnUOFjv",
-	"mufmCgV8QSL0XrS2CuyNiXoebVQs/relxarOx7grm97XIoCLAhT42/srq7hH31ycb5rrIsxcB15yj0nk",
-	"7y5n9uDSYo9Az1vd2L1qKT+w8tiWUmN7Lb7Xh/htr+0VKihvFvlqzrZbUl6rTaXFFfh6GtlNM1DEuMDG",
-	"2K4Jv+/ojtrSVndh2n/K9W5uxL3lKDxOMsJukQbdbr30T3Va2yZK7xxk8CDzj2/V0q5IvwuVcHvVQW6N",
-	"F66rk/RJT/zMbp2Yf4HZrm7C1J4a1a526w+ADVwSbNrV83faq06VKu1H1PZizkvt+n0oUttc+s9cVMaq",
-	"SpBIfnw8PD4m765enhIqCBONzhEQL0+Wii40WknmPBc+emgt2Bxl8Fol/ubpt53tIIwLwNrhrfX4MBdL",
-	"z5KVRLEdZqW4WV3am+RMlNihZfhpANcLtKK1pi2FMQu0MMtbjtUDLOjcR4/2gyX9uORidqOZb5bk6d+C",
-	"/8hWg/t7KCg1TbT/fnXH1AppapCucqqLsaQKCwrZb0ZuhlFo/5nLQ3LJZ8KScpARKcHFO1Htq9FZZQqp",
-	"+D8gKm5IsB8N+a//+M/R10SqawFvYdFquxucfvTm9eUVOXIbGRHNjD4kUHsI/fJvv3tJvv3m2f8hvkjP",
-	"Ibnic1b/+PTp028tHmXEXkj8HlOUr8VPlgVhBrSPwRyB39E+OiLATk4h2oeM1pySI+z1RrV7w305lQpL",
-	"RF6LVxC2C6oelwJMj2hgAvYMpSYYy8ECO/p4AF+ODrHQZCnlLdRfY+E0wFQJVlf0L9ayvt1Qo6Lptdgo",
-	"aXoaatHx+QJ6qsUxUIqxjDhugD/ISpnitC4M43+srWcw0AqWe0ogJ+Va+LFpWZ6SERWrkeXkU2gGJu1W",
-	"7EfMQyBcHBKAECo7DjwIC+inNMLSlJO61x441KHJkmITqfLgH7kWZw7LnCE3tKH3+u6hHdZ9GGFly0Iu",
-	"wcIZDsh1JMVkg6E9VlOMYMejscxXI2ykbeoci+xajFxD5lF9ZLBKlEmMZuU0I6OpYmxECqpdHS7AdCEF",
-	"O7W3xK3VLh+i8pkmQhIXmO9Xd3gtQiGp4eA93r5QapmcvbmI6O9wcOLtXnTBB8PB08Pjw6eQcmsKIDVH",
-	"AGJQb5EZhokucmh7qM0ZPGHfUXTODES4/JqWBupHjt7QmS9F0etZ1473g6WeeiGFqzn55PgY7Y3COJsm",
-	"XSx8YZGj35xEg1JIpxPPbgTCFYDsrZE7YRS33BF+cVXL0+OFBR75qmxAx6v5nKqVi0PMOYqqWaMZIvBe",
-	"OgM1T6+0YXPLE9ydhwoANIfBjtAfcARN7lxKn4tMaB7Qz/jAS++AcHXRXsh8tTe4hZb+903mZlTF7h/x",
-	"vJrzpiIyoCyf6wG5j3PjllB7ecm5ZL7yDOHk+Pj4+GuSS0c0oxIadiV/jc429NGF03VXbCDQZRnoz2A4",
-	"sARhEGOASw2MceATJl3eAxJUCRx4UxkA1c539JzPmL0NH/rijZwYZg60UYzOm+dYp5JBn+iEx6wH6nyT",
-	"Kr6H5cUefrowEqifANeMUPIPbXIyteDw7sqo7Bn4HiFmNQcwHZK3bMGoQYLuuFWj9fV+Tz+S+ltJ83lw",
-	"ln8R4py1KxmWp6PBOoiG44qX5oALDbGOvtBVFpimr2CbEVD6MhJ6emYuEyojUOMAFHo73d8rBqjlhFun",
-	"+mQRGsatFo6fpBqXbJSqcd5tKHGXh5rYsBdyR8uKtU2vGVWTom36VNeUx2RuUep+glyee93v4ffo3Afx",
-	"QhBrjPdQAK2NoTl0PvrE8/tWnP6emRCtuBtGX5wPvgB42ziRr978cOi+jsxjQQ9qNtylQi+Z0uR6sCyw",
-	"Ch3kM3Ax++v1oNd5uLJwCZpisf6hJ/B5AkhTWe/2fa03VRFVWVLonG95S9bpG1tT092ECQ39i4o8XwrN",
-	"Lplx5PqUWMgRxebyDiIyWAsKeT7mFuHTamvcyv3a1277Efb3b5dhz+D3/+EX/ydmCCXOJW/ZkGIWAVmt",
-	"Zot+B+Og3etkcI72k3kLv/8PP5nLoopq4svKnIKLYmJp0dQunWE5y2mlGZiPpG/m2HlWDv5tZ8XufP3V",
-	"ZNbeqzuIxlotmCYjfG+UkZETP+FPtNbYP0GSGp0SCMYafboGb/n1ILsecPzPV5+7HtyPwNTKobXc6F9H",
-	"rlQVmrSoWB3aOWi+GmHVImeItTrBqf1FM29ZARNWbbnC+vmHIe7BY9klvPsKN7uBZSB6FYzmIOo52esn",
-	"qs0BvHFwcd4mgj198jkimGEfDUI+qegk1JpExD68uB9Cre6YOgA/F6JDXSsDXGGu1/ohGfEcrGxUEGYm",
-	"OfHneUpGDWiNiGK6mgf7Ot/BKlH3MmhVSb73hfYfdO8fkkyCXZY7iw20lFHaPFDc0T4OE0cKch1XpOR3",
-	"DMzRveVoPIIgRuesZOiBbR7FOXz/vSsRtw/CnVDO34LQsBftHIciFDU+XzKFuCKBwexcaefAaietqDI6",
-	"uKQoa9ZqRfl8cGWbVaa09I5pzzomVCmwijvtMtiyfe9ttH23qrtSTViD1nV1Qt+fPB43G290U48CTLub",
-	"q0c9ybsV9aYXzb/6ewvojrikyb6zVjz8NvxMbxmBpFpwidDaDtKJ+IuqXZ7gGJjdy6IIQdz/a1Hcdko/",
-	"UAGx7JQcTigff/SEPZgMs2ZbBVdhhJclepCanHc/VkMZ9UlrM7GEXmqPeE/CHC1Xxa9zP3b7ZGc0jBcq",
-	"5LKuzu+ig/oJO3GIbKu488Y/9DsKPL5lzP5EHr+rfZxOPVYbrteo7ZyoDeymAisWJBXUlxCf9iYEnuyH",
-	"2/mYoa4IWawldnOL/UW2HlFoRJKM6/88rnayt9saMGgTFX6mOdsbS6Pe+B/VfPMV2W5ZI2NtTm9dChEm",
-	"5EBUYLM9y3bK6WfCEMY1GjqW0G0svvauJ0B8848+ub/uj3ydxTaaGvca2tkbg+/+YjHhUS0m8SJb6LLd",
-	"5z6O+6qum6Prfkp2dO9scaAN7iKoUuk5patYiwzUHzvzHaL6kJIFNcUmHbGnG97YRtff+oe+nGstJfPH",
-	"obx/ACdT3IQjgUAeaPtRCH1LmrYAigcwka15giOUp0YZGdXrdfE/iMtgZ4E28IfkXDqHMDaHrH02VsJD",
-	"T7J32PjfroVb+mn9pO/muQwZrO5liICeSDEt+QSb74SbwzW24AE1kxuMTBDSEPaRN5NAr8WcruAeuUip",
-	"cOsmtCyZwpCkEJHmu5kFIh32Hb2CMWv1SzC6kXKIWwzZp361lr7bZzRGMKX4eF1e+DHCWH5hy9D55cuy",
-	"18a0a23Y2KwS5Cuo4U98hx7oHAYZ+1+FTj1f70UW8+GAdUAfJBiH7ovYwcyx4EllkAPDscGi4On1tqWQ",
-	"wPyVI/PjBheXqv5C5Ex93c23PfL149u+dHaDskd8+5O7WFt9zjXePYBxd5N7F+X9+Hx+C74Bj/fNCvfj",
-	"ro56Hz6cKaeO7ogaw+wN8VVX20MV4wf/O53mQ9S/aNN7VAFjUO5NSYdyEj5cGYo80DEqAYEeyTLfidun",
-	"UaqN1Z8Rlw5H5pU2PsaLkcsfzg6ePHvuAqqxQRQJyROhpZv/3GCQZKQZLZE3Qmd8YNljSxmBrM+h6ACW",
-	"jmzUZbAccU0YBkp76szfLQx204GGZ/V7ULEWsdUC5JEs1Y9sMNwf029cy8379SNbmH3cqx8ZW4C3VhwY",
-	"aWSNcmiZPL+8fEWYuGOlRaEQy/oX8jN/8XUtrTYslFg5BW7mQ4Me/UVBCj7ouLqxIbM3Q2hYs9s4fHwY",
-	"X/h+7GIx781BHngLNmUCjyL70v39eFCqxhUAsooZJnw8nqiwoliEOm0u/Hcqbv9X2HtIiBKUjVrG/tgG",
-	"Q+xNEOCcOk68YZNzM3ZYbfxD/wTZKnH7qZStxW11L7YWN9YWW4sHbDqadIttvu4RlIrrWZMbcrW6UZX4",
-	"Yk7uLnOBb9v1hc0F8bRJE20JUWjAvR3ILI0tKCSMcczOjAuKQ+rfvtIoqAKBHVcB5b9gISO3kpGLTZJk",
-	"CU1moIuJE3+xwham8Ue/l2xqiJU2WjEukA/8tqdxAHNvG+SjM/68FV9/52jHfkixN53eny4cLdaXIuMV",
-	"HmD7MfUwwm4cRq9El0aLQP25ITpf1HQfui7WhvutWeOto5hKN4bp1wYyPZwrAvFHcSdsdJ183NSVq6io",
-	"35gV3NvAAb37srtNBP6Eucn32yLczWvxEMrij9PJSO40cd7BOm+KTzdUfaOVM6zrau66sc8lkFDsXf2h",
-	"5ej34U+vS490lH5KpGnc3/9TENU3Fv6ZC72FHDgLffIVNCIO7k/kj778mU8GmLrWZTNqGFjh4cT6M0s6",
-	"Wde8U9RZBVhkA19mYVuE6SWfideVGfSKuULfgGPxGMwNT18yc/AylLDYEmX98BP4TqoZ8/GWsDtXX6IR",
-	"EeT2vXMMlrM6tkkVl6H+xqPhsp+iLSQdf95Xfjudk4uoINOcrsgFyeVf22DZDbo05bSYcyH2FtkTKsp1",
-	"E6LYbL5evu33iT3dcsKXoZbGl75frnrNYPjrhwarVTRnhLpyFhiWt+O18xgbyfoeZeBGIqHipkN0vOSG",
-	"/VMYBEKzjeT5m/2ISDCQz+0lZ1jrmzfrITdjHDCWHZtfQMus5s84gHD5DhMppnxW4RG5550kJgXbaM7Z",
-	"MycCkGBds1ursu14aijq40pt+4I9cX8icGqXXBvsTbBJzLHl3+dLcetBPn5N63I5agtPums3PyiJv5kB",
-	"v79s92yzxH652qxFlpyskMv+Oo/v3pGY8oVrr6VcQ62o2ZuR8tZVPG82/w5xDnGNdKmiEulRH+LU6qXK",
-	"18oSdC0fO6PcPzr5cF1N20QEbvYWFADX3vWb0HXjLxQYmKve5orATx1x8M1pQ+H73gQArvBR3Jc07f7F",
-	"Ci+/ybEmVhaERghYlcp+H0ckensVW+gMilVRDrEtoyMop6tHGIqFtKOEWrN2oJNjixzPj8kca9ht0g9f",
-	"1PfKlWftJ9d8PFgulwdTqeYHlSqZmEjXjrrf2TcrG39hscXPmzsClEA+Kyw8xDq5VQgxm+WCwc3/8gIq",
-	"EzvZpJDKHNiD9CW4vnp9VpmCPDk8JrBw4veRQTW5vzz/9unXnTIMDHUYEDMtw8BD24WYK3zkd4wy8dxj",
-	"X/EluKN9kJtXQskSPN724oZKaAjVLGjTSGM0myjWNPY0Di4oJfmciy7fxm53eGf3Q3RfvpzzAXfWflf3",
-	"nA+AF4RcGO2OBohtIZeuX+h6Lv2WW5bQE9wp1pesM2/2LbuTt+FgHy1v1k6S7xuMZCmVKco1yXkLxBSs",
-	"oxViwOi2kyV85PckS1C2fI9kCXa0v2pyPtpNg4lkBkU+APgoC6HwQc2e6BEA4/HoEcL6y9KjaNLHIUQw",
-	"QVxGFRsb+PqqoJa6VKLOW2WH6qJDgGA96NBc3oUD/ePn7yMUOQSIlFLMXEstx4VR4wK5HlqMQxnnRKWU",
-	"LVDFAkVtUMXIMd3ugcEL4mqHP2Ke4JNnz1J9JtrKh3e0ZGqkwNsxfu9EwXc+Qi+dyLAPTHrBZlxYLcpl",
-	"JFBB+JzO2CmkEIA6iXoj3NM3Z1cvf9h/GrXDp55lNgJaPdI9PVdysdjPPbVD1eke+wVcu/tjrwA6/gLY",
-	"fFWwAKI9FAqQSzKlUPSam7+S7yWRAk1MI2wKMMoILbV0FXnW+jYqFsJ3usMmtxxOS82/s8WCifwBJ9Ri",
-	"1XTtDrY5p9vJYSpC4o8SIv7fD//wiH02oomwDs1ckAsxZr6hpqT5nzWRS3FKvjn+1rV7hChPPivAagbl",
-	"2d0geya+TXNO3Qvh1w8W0Xy7g18/WHTAS4KIWqlyMBwc0QU/ujsBsuEW9am2YDv3WRa+QqNi9EXYQPyd",
-	"d65H37nKEfcf7v9fAAAA//8=",
+	"7L3rktu2lij8Kih9M7WT+dgX27FPov6xq+12kp5c7HI745pK+7QgEhKRpgBtAGxZO+WqeZp5sHmSU1gL",
+	"AEEJFCm32snsmT+JmyJxWVhY98vvo1wullIwYfRo/PtoSRVdMMMU/HXB50wb+y8uRuPRkppylI0EXbDR",
+	"eKRL+vjps1E2UuxvNVesGI2Nqlk20nnJFtR+9U+KzUbj0f930kxygr/qk6vvz+3nHz9mo8uLjil4sXP4",
+	"Bf3wIxNzU47Gz77KRma9hHUZxcUcBn5N5+yK/52F4f9WM7Vuxl/SObvR9oV42ILNaF2Z0fjpaWbn4It6",
+	"MRo/PrV/cYF/PQrTcWHYnKkw31t5y8TOCQ280bGRx0+fJXeiZFHn5mcYJgmrJb5xP4D9G1OaS7Fjmjt8",
+	"4z7TfLTf6qUUmgGWvVZyWrGF/WcuhWECMI4ulxXPqeFSnCzxjf//Ny0BtMMwzI8LMxZM54ov7XCj8ejS",
+	"kIIXREhDSrpcMnEM23df2oHPp1IZxIb4w7clI0pWlawN0UYuNeFGs2pGViUTZCpNSSq+4EYTqhhRjOYl",
+	"K45HmT2eJVOG45ZnlFe1YjdLpnK334B1j043V/tqRkzJSMHueM404YLIJRNEGzpn2g4ekPRRC0lPt5E0",
+	"81Pr9py9qO0eyelvLDd2nPM8rzXFFW5C6V1JTViupmti7AMpGBGMz8uprBXA30i7sYXdkd1gRbUhBV0f",
+	"k0tDuCZCkqWScnZGprUh1I2Ig1XcQkITWtlhV9yUhJttQE/X26u7cAuDcezqtLQfcsMW8M0Gvoa9U6Xo",
+	"2v6dy1okcOOqXixYQeQdU7AtO+g2/G+5KLa/PYdjfTWbMZGz6MNmERY4gDpSLagZjUcFNezI8AVLve3g",
+	"rBIzeTDyIiMSVkpoUSimHUQomVVSFhYy2p5QLheMzJRcJJb1MSYDvzazum1mFv4eXm4L71O4ZA9xe6nP",
+	"18YfU4z/K1lXBSnpHSMzZuwFIyUtiL1r4QGgxZiscEMecaS8hZ3AcJqpO6YyQkWB7wXc1GRuB6eaLOq8",
+	"tP/ngI+Wxlg4scJj7IJRQSReT8UqRjXLiOYCsJStyZzfMfvxsqJcIBoLSRZSARbjGEtql6xxYZZyTGEU",
+	"dzSrUlbR2IDoX5Mf+HM77YIZWlBDj8m7kikWvsbLY8itkCtBqFiTSoo5oiXRC1pVTJswsTYWBFxkREu7",
+	"WKaUdleTVHJFNC8AJQPmcWGefZVE7vMlTVHNV8KC25J2f30BuVbl2s5XSIbLNfTWgkMZC167F80Niw7I",
+	"SFLIM0KndiykuO7z5I05N4ZpE0hUmzDQPS7TtOZVwRJ36bWSd0xQkQOqSWJfNJlDGLvF5LpSNOldKUlJ",
+	"RWFRy24/+WEuFwtudi/Dgg3fOybn5MUl+U1OYWQgMEISaUpABIoglqv0XFzcybyDvLe3zfOSqDo9ym9y",
+	"2sel/1VOY7LIhOVBv9rTcnNYSWkqF6NsBEuPCIibJxt9OLKfHd1RZaUUbb+PDv91PFT0/Or5q5/aT17h",
+	"BB+z0ZLmt5a7Jqj881c/jUkpV2RhLxa3rEgbnSb2S8UKK8SwG/wtwVycGL19Z5CqMHHHKrlM8wTN54IV",
+	"NymEuiy0J0xOMvyLJrds7dkefGlZJnnHTWnFGbebFdX+VyA21H7liTDXjmw2l9bSmP3YJ4yudIfYACSK",
+	"zwU1VkohOa0q+4wrWP0ZzJmXLL9FuWqfaVERGEDGtKxVznYjPpBrS5b62WLQlJyq4XjjBnLEx9kAKbOU",
+	"CmhGknHWBTcvhVHrBIXL07f3euS4yXGuGDXsepRCLZoblB62f9mDchbMUF4lh+FF+jrUuLk0cjj8LKzM",
+	"Z+SYXI9YMWdH89XJo+NHx6fXo/7DAJ0SYIpbzDygmrk7If0jRxmsDeiAguEfu+hddGQJJBXsg7mJtMRt",
+	"EG1uB+ZMrfi5rEXxVqZ1GCmqtScMkYgFk5KVVLeaSLHFarkmUzuq5cRCCta6gLu1PlBSLvHd6OewcZD1",
+	"UqfOQFZyykG9tOhmqYKTSTOiI6nbSYjbakDh5MsBd18qPudi4MtL5gjZgHcVqzUrhlIgS2WHvmykodWg",
+	"dzeQxy3J7yNsPoVOL8pa3F5e6AT+F8Ox31t9YnR4dHp6erqJEVu3No3kLyrKcVZaFNwiDa1ep29nhJ9P",
+	"Hz3eiaCPnoE+7P/axtY2kn4rFWofuV2NZ7u8YMJws3aXyj66o1XtNRpq8ZreMnvLqgo/tQqHNmRm2fL1",
+	"6F+uRyibazKz2gD7YIAlW2Z9PTq5HnktxAo9dlZKpoqKvATdgc4zQmeGKaLYTJ+UjBb6xP4Cfxo61yeZ",
+	"HUCxWWb/c7Okpszg7s8qubpRbAaSd85vcilmfG6f3NSKO4NDDOVHz1JH409/G2OsPFqhQO3lPV1Jsy3a",
+	"gSBasA83jZQ0DLvcV8NZvnAmrx3y2bCZB8+5qTtTYKEeNEFYCMJDtKUNqCQvhtW5dbfxY7q2uGVqfYYS",
+	"F/ybaUKLgtRLUP8sVUmR0pWoJC0seBp4RZBkH/KqLliR/nVGedX1Gxfa0KrqHHnJRPe0VmHo/FGxqZSm",
+	"82dd5zljnWsO9HX7pxXlXcNunC8O0myi+TZrwbQFhnjlzRbjBQeIRoBP4gPIekWwTrcP1WqMNGWXsrKC",
+	"+9HihKoFsSJKWhthuWIJye17+NjqDs6o4MwxzsKxZEpL0dj8DLlly/QMQSbadRVxi9vgd0Z3XGQKRBcs",
+	"5/r+xoJ1WhthH0y/NOdlffd+epVL2SUeB0vXLWNL5BrejJKS5aggUhVcULUmVpoj56SwoxOHgXAaJRfz",
+	"lF01Ka69hVVUlZ0A12BZnB5oPXJ6See4ypnDMuR6bMWAWSptzsijZ4QaspDatITSXYjyA1uaNzhlUl9c",
+	"0pQO+NbpIQu6hs0N3JtRsp5WLGWP7bCMUW/1w+fcEF2C5dMC1l8VY+XjfqUnQDZzJ+e3l8Ywi0OJW4BW",
+	"4rRSWCy49pfH83Sa52xpnIDpqZ5idp4WlYqGmTt5YfsXb1ncqVvBSyCfuUuy6228SZZjCSWrihU3+9zz",
+	"uZL1si1h9pogSqqKFVVsH4WYa1lZyn1j1Z1ufi5n4aoHfMkBXSyagCOK2HGqtbOnSs0I4IJ9s6TFpmF8",
+	"P+NKRaes2imHdw3R4J3V8G40YwmbxXlEu+x+7FtkzUzr8u08LvTKbY/8I3rrHPhQ0q0VWAMRjqWsCqLl",
+	"ggElJFOa3xIhV216uqUM78I7mDIJRC5u+z8Wt7GDR6flEomeJN1tR0H3zobfwznlwATdcsmlSG4bAMgo",
+	"yNuSrYFS0+Af1IBx3pk3TjnycirwA0ZKKewc9r+DIer8ZimYSlFxEV+4qZQVowJExtKS/j4vcun4g6qF",
+	"cKLervffuNdAFTAsZZn1GiJcVryJ9dIePhJ5qpjegi76cpJSERpF+tb1C75lZdZyvYeLpuV8s2ynkPYe",
+	"SIW/gUXOXp2ZVAONb4EKBrIRqGnMSMLZtQl0cxD+AHFH3ZwsbbWj+kbOtuGg2B130w/g6vuZ/hxj/SSz",
+	"X6SF7PBmL6jJSzivGa8MU8f9eieuPAv6CcIlBc2XH/KSinmnEmHZvdY7dsA+LLli+oYnKLxmuRSFTkNZ",
+	"65oVOHBwpLQ/r5UYc2ZmYwhg0mNJa1OO4Ysj+8W4tbiUw9zp/xuqi1yhg7wuuCFGUV6BR0LD09/kNHkh",
+	"fShO0pyQy9T633FTEhDJNJkys2JMdGtAHTB4zqgCy0GPjtGGxDZwW7O0Ts0vP4uijQBwHehS1Wl9ytlp",
+	"u3R16sJ8+mRaeC8Lo6UW8S1Gu+y5BPaBLpYpYf2dj2OR7ZAcTXmRPK/DboazqnipFDpmNvfT6WmZ2c/6",
+	"l4CvBZ9NagHfUdMFFDBcgqw0ZTPpbPaWrGGYEkQsJQzzdLlU8s7TNReNNKOVZlmCYWtJb288pYi/6I16",
+	"AoOJ1smAq29OOyOoBsZCfWe515441mlwXCouFTfrDlMVq1iHay5tUAwfRCPvRrPvGa1MmdoOLSxDTp7A",
+	"k9MYil8/+6oPjoAJU7aXBpWC/b9iiMGmUo2RDy4WQ5NlRY3l5+RO1hhtA7aRBEJ64G7HZ0zZHIImemIz",
+	"Ehqcrlnal+qXlfwRJInk86XU3EiVtjSpOsFeL40mv7z5EcKKLDw6yFXkfd36zXsGtgf/llcMZHzFZv0y",
+	"YNhzgMxuz2tsptnCyV2s1oeq9t6Uhpn5T9LrWL+RVYqV1MxZDrZ8lyIy20yZj6ugc4oRPsNUV8+A97FO",
+	"3LL1cLn0dT2teP4DW+9WoLYtwy4WxG4LzAiwMTJdu6DYCBciIq5kirMqKU1GDFVzZnRGtKBLXcIjvmDa",
+	"0MUyI0tZ8ZwznZG5osK+JpV3YgP+Wcy2ZM+5qLy77+vTlCRVKqYtw0pLfRDc47g8hM0Ag7M7TUf6RMi2",
+	"txfWAiRekDu+APsUNqIRYYcY0GVlTN77lCaEhgKN8cysyIh2wZBOV/0iL2txi8p9K4axsSF9aQ+oooJ8",
+	"4fwHjanhy7QqK0xq9c/XkbT1F03ySua3wy9QUuE9t4LJtGIkl8UAC6qcOT3TL3KnoPSjs+RsXBmJGBqA",
+	"sEPL9zbUFSwgG634jI+yUc6qqq6opZlTagxT64HxcO/cOO9wnBfNOM/9OB+z0c+MFfrfZZ1y8idp7GbY",
+	"XpDnrJpftWy/R3h8XqNYJw3Aw9wkLoAKrAmdjpKf2aqTbbSTXgYRycad3WPYbZ/5zxKd9o727xUxszlL",
+	"xOz6PsXZer3W8FbkA6mXlaRFl82KQgR0xQzYqyQtzizRn7JcLhhqxGEOYun5LB3/GpHK3oSU/dm0PXZM",
+	"0EhYKHxSx04nArzkLfwtIXdEqyq1ozJIzLsGdnJ1n4HApONOL3ARY/LI0UEwyQry9JT8s/vno9NT8s+D",
+	"jaZXdqJ23Mvj022k65aiLFESBQqEuyZ6h2998nF2mZuA1LCU5tiGHFoPx03+AOUG5H/qfc9JOWWTtOEw",
+	"lisvmaJWS3ifTNPY2xGSXu2c3zHR9pjH16mBkJColEd36dHjr7vNUr2I4QMHvbUqgYwBBENxDcxGCZJm",
+	"TNVWJ5MoT0lB13BkAJ2MfHNqn6AW59fSSoR68ujpk2en/TponXQ3+zMIUd4O/p5fj0McFghHBCQCSJ1A",
+	"UR2WstuGsMXOupBf1UnrdV1wcHmk/dPOOqkJ1bcuenojHG0m1Rhe++XNjyjnNrHdVGP2ihVGnL7bGzyX",
+	"h0C8nUwU32opxR1njiljMzLnpqynx7lcWGFyzk1F4a+NVT1++jTbrV/7e4wDjrIRjtWdV7Anx+24Kq9m",
+	"jllmIAJkZGm1LV2C3KwNVcMDFsIt2hmbuPNKuawCwAF9RgoP7ZJWM0IFKWW9cZGetS7Rs9PTXnSOFPyG",
+	"xjvwZA3mBpxJYb736CUkt7oVIdCbWbdSUsyPwNM9tlcUUrumTWYZVQwkb/BmrShcGVbY+3FGhDwqrEQ8",
+	"RocpL4JrvaQFifQfjMHKnAJsn8C/Mku/IQfMlGxxhol1Y6IlUpUlzW9ZFH69JivmVqMYLSAjYyEVA6+q",
+	"YhByMmWYwRNS83YmCybVKNCe2hbsyOOHyZD3zTK8aOUYguyIWYVxuqFLoeB52TikcVNndu9TWayJRD/0",
+	"j+c/g5N4JtUcV/sp2Yi9iYiv7pi642yVzqa4Yzcu93e42uBl0QTvCx7IoYFlLuRqJ++Glz5mPbZni9Q3",
+	"a9TzElp/8Oi2RKRB+w0a5BBffGwMLn3kV4/cFMdUbR6fEySHn47Ld4dg2aS5ueU4g/NqQBs5qBuARosI",
+	"m8q2sMefZgoHX6MtJW2WmlHVNrZIwQijquIQ6I3xYlS1siYtYcmlbsIDE+F8TkveNvG53SCB8BL0rpTg",
+	"rCs28LyqMMzmbCMtF3N2tY/fa+Ucw+W3qxsYZoc0uUMqglGp9gBMG/Kii9NhFfRQULUIyyMuCy7hS/T+",
+	"us17Btl2yDjOXECmUdybh13sfvCigdSACZnHu8PRthi+41OB2/kcaSPnzLKS9LoxwrwzzpMReMGCk5KC",
+	"z2ZMOa7ed0rZyJF8jbm+cobs+Hg0FnVVodQ195GGPQUe8D1Um1ENCoazEF0N6bs++JAW6yZm+n0fC5li",
+	"fAkOHi2sCaOMwRSFsTg8TN5vH3XkV8oLsP9CUmNvPHizrXRkOPqh0PCm2J294u5t++84YDwl70alOIbZ",
+	"lYFdYAkNi7mtTO3uSHG4E8OpdOT3TnGV2UyzrlIdfF5aDLNvgBQinDA+OCL5bzXT5qYrWRGyJjqYEzcV",
+	"2+HT3MorBmv0mFyPfLkTfSKkOZpZbfx6RP7rP/6zV+Lx4RswdVheEgkbxWZDvsY8gfs5m3otmd3ZNnzu",
+	"g+xCZhAopSM46A13yC6DN9o2n6+v/Of44GWl2cpK06P3XQ5zt4TghYlAsgOUad+gr9CQOG/0Bb795Vvv",
+	"9QrlHM4IWyzNOo6kgJBLz+BbyGtJT1o2/2BuQOBFNXtfr1RY+cZQHSAIBDtVwkPOIK/szImUoZoFlMVw",
+	"ypjPmltQJ+ADr8pr4xRlqVKFdPZI7PzkLEmYw3+f3H7wnyaJELJuVLFBE3IYRm7ZOhGAUM2l4qZMxHqz",
+	"4vHTp4++IV9YQD15jIADHxvLC02Plo+fPjvCnDDyxRW61MPaLsVMZuTi5ZsvkyFr8FoLOmnE2pSJw2rD",
+	"GCkIfTZHzD4In30SsfPfdOT57Cc+ctOKJYc0TzDN+HDONVgDKilviTPrzSrGTI+oue2giPxTw6n08Ood",
+	"yy6d5Vsrw2/oJzojBoKecY9W5I9hAqQuCiRf0IL5cPQpzW+tjCUKJx9HYvFZGKXWzAUnazCkYMoDiL2u",
+	"no4TicGSsuJ6eOy+V852e+dSdsT9JdrdhUEWVPAZ06a/MMj+JTJ2GjTwEKGsXkrujqRtZ+lsZymuqbjt",
+	"kD7vEbCTlNFdrmx0y1vXdwehOkShhx2pZQes8hAfxzZ17dCGL7g2XOTG3YM0NRFsddM1wIumElaLe8eq",
+	"JtbE8qFqTb29JkZ0oBC+pOu0V/p1Iz4MHArFiLRtomgDJYvKfQ0afRNH3arDpC2I7tQQD+S/PkiGw35W",
+	"xzxkne/m4PDWQzFgzOLdJy3D5f0mbioTxZ7LYz7sffgCmkj5xArieo3DtGUX8p4YK0Q0DE0+7A1U6Kgu",
+	"E8pTWiSzIsCps+6kL6WPeBget/BvnK2SHGyTHUXJQtQVO/FBLFAIyF6WvdlRMMPczNK2PUf+Gjj8RZM5",
+	"NaydKxU0XAxOH2GAu12Vj6J6PzSarZW+JQVZuXqAroDIwMysFF9FnGn4qz9Wd2rhzkeY2ljHmsvYzYaz",
+	"YFjvSuNy9LArL3lfx8i+JakWvKr4TtfEEO1zc1OdmSFWbnGuz2EUp+MiHj3yBgRIDG6yMDo4ozdl9dw9",
+	"+1YSeSLE6LI6tQ6yJy3v4Nl3bSy6bxLewbLq3LIOInF2+xoPKXE2ebAJ1/xg3Xsnawmqz/ZPlbxntP9G",
+	"paFmY66GD1RBN4Ype4n+76+nR9/Qo9n735999fGfUrfvit6lJUopGKmwqq4PONgIjz4jgs2p4XcMA4Ch",
+	"LmyuJMjV9jWMtB4o2175zELPVlwwJ2qDjTqGV1QZ5w4ZhbobI4jNBwzydgyXkCuG2lztEn7x08JfVzg3",
+	"/Pt1WAD+5FYBf7xhzTdvwnrwz7Ao+PPCrwz+Osfl2f0znc42/JT8iR3ZWfcIortPrFyHsRrHTqIz2AAu",
+	"FJ2ZRNG2IjzfzuUBdW6yoh9WzkqJFUEnZ7HdZsW8bcb7EclctnyKYbebJsUolOqb01bxt1Qxtsc74502",
+	"bbW4rW54dFoivT1lgA20K4flbavYKrht3/7yLVFQsqaJ/97PwhrW5WZNb82wZD52rR2l7qmALmdxFQgf",
+	"NqBZXKU9bSWgvnT3TpUUXtpfm1RyVaSI61sp27ZUzdjCrnPKiBV8oZI11rawVJhrwoWBgwG3N6FCbji+",
+	"o7jfnZEzPUVaekC9WZDFrSPOKIaaEFioJQ3wBaO6Vr1TLeRdMM7MsNIWV3ERzXbhX4gzqBdTpjSZMqj6",
+	"jbZnKHqy7rI4p7PmL40mEAcNFSUx/xJ9IC7ya1MZjBKRdoQIac9pd1JPeAllCNWP/FRBLVQuMIHRRdi1",
+	"sQWOSnZHSriipGl60Cpb6qrMFE0NPsd6x46y1qJgiqzoGq3gLq6/Kb0yPFSUG9ZU/Ogpremz+JOhTR6O",
+	"EZJnDWlpLmmEmY3+h9TBH10Dqi4idhGUswQpw2IyPd0m4mu0RdnGkCLhnA7bXgjt4T4YzFETjI+pKqGB",
+	"kgw+tG71hLnyG0NG8aU6gGBIbYZ885N9b6Aa5Cvb9I05tG4JCBMh8HZA1RJYQIyvXtGC3WYthOlGto46",
+	"Z3uVGtuPpQ0t8rVH5a1PLRq1QbOFlVDKDjrfXU4KG5dchLjCP0+9pk4GEGUuW3ofiD3hxufbYIh1Wj7A",
+	"4vD9l9m9ZvcI8R3bC3HRp54txMy5J28uXZJQ1WKopS9B3hG6XZflZUR9tksjQFA9ZMvUeWmBuCrlArNz",
+	"GtHGEf9xFNBinJc28L2MsEqzuNiYnLkQ8UhAXVJQkZuqbFKckSaSBDnmikMYLOrfht5a0UbTdbJuGQT+",
+	"e/51TF7N4h4tK1bdNaVekGlASicwDZzT1eyJFwmJBXRhx3sjV5gnkMuqXoi4yu5qs7tNKMXnk3FEEY2a",
+	"iBcpPBVLpW8LTOzhmlCi14ulkYvNhip79j7q8Aiio/+OqfXKl6QcYLPojJZ4m5JheQd1mvO7ZD8JC/Zx",
+	"q9dPJHlBagJc84zUAg6qpd8CSgcM20vw+s6uZ98QAbQH63SkcLOHdooK2c7Bb1fEp1XlN525gn5qHmr4",
+	"Dd8VNsRIhgxULNUMC6MUNGSpUsyXiWxg8TURBcSKSpS/4K6PnboC5UDxJsmq6JK/8W6nnNRw2cabpx5k",
+	"6pBIk7BZ9J3xWztpCiD3CmJo5BkH17C7gOUNpoTLmHki0EW8ESG7HSeDb2oSc+1NSXukZr4wPmwibRPq",
+	"dZkEyKbzu9zdHcc41fSzQLLv8MswSEFoud58dGiwdyJSQJkHGHig6fM7esdCqKn9I5gp7R+v/KD2j1/8",
+	"wB1lDQCeuzJE7JEewl8QJPTP5gjp2s1PUpsu/RnpFQRvQ5nqUD680fQae8+UKtABLd2zO9DYJ85+pnNa",
+	"sVS8ZdUhItIFa1ilJbvYLmMgawPm1cEnO1n73kG6EvVqu4ku2L5SRbvVAgqA2Omjaf3hOo4MDa52416C",
+	"0d7/9coPGp68dqOHB1duGre4qxLrB/i1BbnUB3vHEioqZl2GiAWmQAzfgJ37lZ8vPAjz+idXYX7/5Nyt",
+	"w/992awnvNKsyz/6ya3P7RwZyIFocrJasqW+2opktGqnuqJUmu7X1Gn73DS0B061m079EorTbl67B7Qb",
+	"hxyYpB3xMELnIrSb6ChVbyFdbDQn3dMNupfB80CCxyKVSZS25yXPPLROG9Qw4FWjq+2d4XePG/K2jFvR",
+	"Bnm/HYjdKoU+LAynS1YfY0PSjIioBhb8zJ3d5YzIlTiC4s8ZWsxdbtyqaYpnQq7kGdGGLZesOIIk8yaP",
+	"G6tJYw9N18vPQDNXw6vqjBS8OBLSHOVyYXXjjbVghrtElsnNGYEKjZDEXjGqRLMWVwLMiqQaHQlemMZE",
+	"xk1ZrEV5skbi3jOxfQORg/i7gwQ1xppUY7FECbPQWiw08iWCmZVUt8GY4GCt6VqPo8YTWXT0f4HIcyum",
+	"tyz5DVwyaBgKSiaYEVzUe1zongrUelANAuk1dOSAtHpvvLBLPiaXomAfGG7GJ+9gDg3EZRSxgQSdS/dU",
+	"/a7ScUcvP9DcVGtv+XEVVzNcBqp7vpoK6AYYmVTKqtAtQ4iT76QA84oLZNqW30JBiN2FXlK2+F5jx3xA",
+	"XfXvnI8lqix7v2KyTXxjOsJmj/DafdafduVdj3y5qetRRq5HT0/JP6cbRsplS1OIDKYSkkP3Cr9AA99e",
+	"n6xoygzhvQzBYpKRvF7UFUTdHA/uygWDuz06sIbAx/fpM3TRdKGf7eds+9RApb921vZ5PUBQ9qeE4HS4",
+	"Sj69pfCDFfDqLMn154kewkpXNxWbme7uKj4eAKtaDekdUES1VeLw3ui8e1NuAEVj90IbVaHUa6h4H2Lb",
+	"kvX+4V2s94+l/4PPdJhW2FrKd3YwbAbdyOgbxR3hMiK3hlZmfMkglgBqOdTa+CbKTg3bqFnVXUcqkS4M",
+	"aOAawLcbBTRVybBXclP/CwQrK81tFct61l38uTH6JGo+bPa0dHOF8togEXovWld/hNZEA482auXw28pi",
+	"Ve9r3DU1GGoRwEUBCvzru7dWcY+eXF5sm+sizNwEXnKPSeTvL+9271JrD0DPO93Ygyqd37MS247Sawct",
+	"RjiE+O2udRbqm28XPWvPtl+SYqdNpcMV+GoW2U0zUMS4wLb1Y5coKzBJALWlne7CtP+U6/3ciAfL2XiY",
+	"5Iz9Ig363Xrpn5o0v22U3jvI4F7mH99IqVuR/iVUBh5UF7ozfrqp1jIkXfMTe+liPgpm/7oJU3tqVf/a",
+	"r3sHtldKsGnXbcNprzpVunUYUTuIOS+163ehaG976T9xURurKkFi/enp+PSU/PL2xRmhgjDR6usC+QNk",
+	"pehSo5VkwQvho4c2gu9RBm9U4q+efNPbrMW4AKw9vtqMD3O5BSxZWRWb1daKm/WVvUnORIn9k8a/j+B6",
+	"gVa00VKpNGaJFmZ5y7GaggWd+9Oj/ciFzt9o5luZefq35NBm4SMU2JolmvO/vGNqjTQ1SFcF1eVUUoUF",
+	"luwTH5w/Cc15C3lMrvhcWFIOMiIluHgnqn0xOa9NKRX/O0TFjQl2iyL/9R//OfmSSHUt4Css4m13g9NP",
+	"Xr+6ektO3EYmRDOjjwnUYkK//JtvX5Bvvnr6f4gvWnRM3vIFa3588uTJNxaPMmIvJD7HlO1r8aNlQZgR",
+	"7mMwJ+B3tK9OCLCTM4j2IZMNp+QEOzFS7b5wD2dSYcnMa/ESwnZB1eNSgOkRDUzAnqH0BmMFWGAnH47g",
+	"4eQYC29WUt5CPToWTgNMlWB1Rf9iI+vbDbUqvF6LrRKvZ6E2H18soeNhHAOlGMuI4wb4g6yVKc+aQjn+",
+	"x8Z6BgOtYblnBHJ0roUfm1bVGZlQsZ5YTj6DVn3SbsX+6XqQcHFMAEKo7DjwICyg29kES3XmTSdMcKhD",
+	"CzTFcqmK4B+5FucOy5whdwoVOoz02RD62A7r/phgpc9SrsDCGQ7I9QvGZIOxPVZTTmDHk6ks1hNsc2+a",
+	"HIvsWkxcu/RJc2SwSpRJoAlJRiYzxdiElFS7umSA6UIKdmZviVurXT5E5TNNhCQuMN+v7vhahMJa49E7",
+	"lxrjDQnk/PVlRH/Ho0fe7kWXfDQePTk+PX4CKcimBFJzAiAG9RaZYZjosoCmpNqcwxv2G0UXzECEy69p",
+	"aaB55eQ1nfvSHIPedc2y31vqqZdSuBqcj09P0d4ojLNp0uXSF1o5+c1JNCiF9Drx7EYgXAHI3ga5E0Zx",
+	"yx3hF1fFPT1eWOCJr1IHdLxeLKhauzjEgqOomrValQLvpXNQ8/RaG7awPMHdeaiIQAsY7AT9ASfQgtKl",
+	"OLrIhPYB/YQvvPAOCFcn7rks1geDGwx+eaERbA1zM6pmHx/wvNrzpiIyoEyh69B6iHPjllB7ecm5ZL7w",
+	"DOHR6enp6ZekkI5oRiVF7Er+Gp1t6HINp+uu2EigyzLQn9F4ZAnCKMYAlyoZ48DvmIT6EZCgTuDA69oA",
+	"qPa+oxd8zuxteD8Ub2RumDnSRjG6aJ9jk0oGXdwTHrMBqPNVqhghllu7/+nCSKB+AlwzQsnftSnIzILD",
+	"uyujMnDge4SY1QLAdEzesCWjBgm641atxvSHPf1I6u8kzRfBWf5ZiHPWrWRYno4G6yAaTmtemSMuNMQ6",
+	"+sJfWWCavqJvRkDpy0jouJu5TKiMQM0HUOjtdH+rGaCWE26d6pNFaBi3njh9nGrkslW6x3m3oeRfEWqE",
+	"w17IHa1q1jW9ZlTlZdf0qS4yD8ncolIGCXJ54XW/+9+jCx/EC0GsMd5DQbguhubQ+eR3XnzsxOnvmAnR",
+	"ivth9OXF6DOAt4sT+WrW94fuq8g8FvSgdjtsKvSKKU2uR6sSq/JBPgMX879ejwadhyuTl6ApFuvvewKf",
+	"JoC0lfV+39dmkxlRVxWdWqHY8pas1ze2oaa7CRMa+mcVeT4Xml0x48j1GbGQI4ot5B1EZLAOFPJ8zC3C",
+	"p9U2uFX4tW/c9hOa52xpumXYc/j9f/jF/5EZQolzyVs2pJhFQNao2WLYwThoDzoZnKP7ZN7A7//DT+aq",
+	"rKMeAbI2Z+CiyC0tmtmlMyzvOas1A/OR9M0te8/Kwb/rrNidr0ebzNp7eQfRWOsl02SC300yMnHiJ/wT",
+	"rTX2nyBJTc4IBGNNfr8Gb/n1KLsecfyfr8Z3Pfo4AVMrh1Z7k3+ZuNJdaNKiYn1s56DFeoJVnJwh1uoE",
+	"Z/YXzbxlBUxYjeWqaTfbxrIr+PYlbnYLy0D0KhktQNRzstePVJsj+OLo8qJLBHvy+FNEMMM+GIR8UtFJ",
+	"qDWJiH348DCEWt0xdQR+LkSHplYGuMJQDymOyYQXYGWjgjCTF8Sf5xmZtKA1IYrpehHs63wPq0TT26FT",
+	"JfnONx64172/TzIJ9kDvLTbQUVZq+0BxR4c4TBwpyHVckYrfMTBHD5aj8QiCGF2wiqEHtn0UF/D8O1cy",
+	"7xCEO6GcvwGh4SDaOQ5FKGp8vmQKcUUTg9m51s6B1U1aUWV0cElR1qzTivLp4Mq2q25p6R3TnnXkVCmw",
+	"ijvtMtiyfWd8tH13qrtS5axF6za7TW5G0B1OHg8N++NZ4z77j9otDtPeNLfNYYp624vmP/2jBXRHXNJk",
+	"31kr7n8bfqK3jEBSLbhEaGMH6UX8Zd0tT3AMzB5kUYQg7v+1KO46pe+h07sglBznlE8/eMIeTIZZu82E",
+	"qzDCqwo9SG3Oexiroe+A0smff2DrN7JifyiHdms4II+GLR3Kd6P5XGhMCVCyCvmdjb0/C0X9i9p1xdp2",
+	"7ziPe9r8ktS2LhdLqewBPZQjp1WI71Pvz2tfS/8Q4HaDQZNuS/B8AxrPGrkCpzxUzMCydU07hjum+Aza",
+	"lOlGPVvJuirOiFkBw+220beOx182e3mOOZxC64Jh5Um4XzLqy9hlwgy9Gx+QD4U5OliRX+dh7kSyEyPG",
+	"45Vy1XQDcdF3w5SJOAS9k1y99i/9geTKt6g6HLnyuzrIFQpjdfGShnW4IIU2cot1N0l6AfGfr0Ng12Gk",
+	"SR+T1xeBjrX6bm6xn9HOIwqNj5J5M58mNT462G0NGLSNCj/Rgh1MZKTeuRbVVPQVD29ZKyN0QW9dih4m",
+	"vEHUbbsd1G7JxM+EIcIbMspUQnfD+Nq7HiTxzT/53f3r44mvY9pFU+PeZnt7O/Hbny0mPKhFMl5kB122",
+	"+zzEcb9t6lLppn9bLK440AZ3LIgpXhJ1FbJRQPXHznxHuiGkZElNuU1H7OmGL3bR9Tf+pc/nuk7p1HGo",
+	"/J/AiRs3/UlJuQ5ohzG4+BZYXQFK92AiO/NwJ6ivTDIyadbr4usQl8GOOed3TByTC+kCLrAZbeMTtRoU",
+	"Rmp4h6j/7Vq4pZ81b/ruwauQIe4+hgyDXIpZxXNs9hVuDtdYVhrMONxg5I+QhrAPvJ1kfS0WdA33yEUi",
+	"hluX06piCkP+QsSn754YiHTYd/QJxoQ2H8HoRsoxbjFkd/vVWvoOmgtGCKb4eFPO/CG0i5/ZKnSa+rzs",
+	"tTXtRttHNq8F+QJ6hhDfEQw6FUJFjC9CZ7AvD6nORJ0lIYE/dHvFjomOBee1QQ4MxwaLgrc32yRDgYAv",
+	"HJmftri4VM0DUTD1ZT/f9sg3jG/7Uv0tyn4Cdfwjr2Eb5tvX2gf/TGA/7ma/czq0jwN2tZntYeA1DbfC",
+	"Eg0M//YrmECjasx7JrUwvAolrD2L22CD8fAJFxSfiz/X7Tg9sNa/445cuYLwh7CI3bF27QlLlTZOAghZ",
+	"YxTDyLuo/gX35SOUr6Hu84HdASJDGI7pruvETjyHd9pI3ginvzvusTNwqUGfe0in/TKNSxV6eGF2B8KA",
+	"IOs7AB8m5ilqKHx/yTN1dCfUGGbZgC/d3R3vHr/43+k072PjiDZ9QDtHDMqDWaKgJpHPeYFKQXSKmm5g",
+	"urIq9hJp0yjVJc+eE5dTTRa1Nj5QmJGr78+PHj995rJysOsiCRl4oU9qY0+OpEAy0YxWKABa4oRy6dTS",
+	"QJBdFlC5BusPDyGw+sz5UDukyG0WiGf1R1CxDt3MAuSB3J0P7HU6nGTbupbb9+sHtjSHuFc/MLaEkB9x",
+	"ZKSRDcqhe+vi6uolYeKOVRaFQkLE1+Qn/vzLRiVrubmw/BbczPtGzvuLghR81HN1Y2/YYIbQcol2cfj4",
+	"MD7z/djH7TqYg9zzFmzLBB5FDmXg8uNBvTNXRa6kosCswYcTFdYUOxmkbeL/TsXt/wp794lzhdqDqzio",
+	"p8UQBxMEOKeeE28Znt2MPaZJ/9I/QMpj3NMx7TaHrR7EoOjG2mFQ9IDdwyfuDFeh8V4qOHRDbijU+kbV",
+	"4rNFSvVp/b4X5me2icXTJv0QFYQyA/d2ILM0tqSQdcwxxT/uSgH544fKxaMKBHZcBdSQRJOPW8nEBbhK",
+	"dOhjKywn/mKZRqwFE/1esZkhVtroxLhAPvDpQAsYFnBokY/eJKZOfP2DQ+aHIcXBdHp/unC0zlg3XeMB",
+	"dh/TAE/D1mEMypZs9d3Vnxrn+Vn9U6GVceOd2ll6pHMUU+vWMMN6K6eHc5WE/iw+s61Wzg+b//g2qgw7",
+	"ZSX3jh5A76HsbhuBf8cCFx93pUmZV+I+lMUfp5OR3GnivKNN3hSfbigdSmtnH9c1VGtbKrmQQEKhfX2i",
+	"XtrhQpCb+lU99QMTuX4fP/5DENXXFv6Zy9+ARGoLffIFdPcPPn7kj95m7jPKZq7/5ZwaBq4mOLHhzJLm",
+	"m5p3ijqrAIts5Gv17EpTuOJz8ao2o0GBu+gnciweM4Lg7Stmjl6EOkg7UnXufwLfSjVnPmgfdueKFPXG",
+	"Fg4J5HVWxy6p4ioUcXo4X5GboiuvCX8+VKAtXZDLqKrfgq7JJSnkX7tg2Q+6NOW0mHMpDha+FsqS9hOi",
+	"2Gy+WQP0j0lg2HHCV6Eg0+e+X64E2mj86/sWq1W0YIS6mkgYe7rntfMYG8n6HmXgRiKh4qZHdLzihv1D",
+	"GARCx6bk+ZvDiEgwkC8QQc6xYQRvF9VvB/JgQhR2UIK+i+2fcQDhIsJzKWZ8XuMRufedJCYF2+rwPDCx",
+	"DpBgU7PbaNXg/dC+Mpzr1+CrvsVN7sB9XXFtUuEGlphj39hPl+I2I9n8mjblctQWHvc3ALhXJZh2GZXD",
+	"lUzJtvu0VOvtgpbJyUq5Gq7z+BZQiSmfux6NynVljDqGGilvXdsMJRcbkTkbDQZhhKbPRtTMPrV6qYqN",
+	"2jZ9y8f2Wh8fnHy41thdIgI3BwsKgGvvmhbppnskCgzMlQB1nURmjjj4Duehe8pgAgBX+CRubp12/2KZ",
+	"sN/kVBMrC0I3HSxtaJ/HYbfeXsWWOoNIJ8ohgGtyAjXZ9QTjDZF2VFCw3A706NQix7NTssBCqNv0w1eG",
+	"f+tqfA+Taz4crVaro5lUi6NaVUzkssCuTsPOvl0e/zOLLX7ewhGgBPJZYeE+1smdQojZrjkPbv4Xl1De",
+	"3skmpVTmyB6kr+P4xavz2pTk8fEpgYUTv48MSpJ+/eybJ1/2yjAw1HFAzLQMAy/tFmLe4it/YJSJ5x6H",
+	"ii/BHR2C3LwUSlbg8bYXN5TTRKg2EWhIYzTLFWsbe5Lpfi5vbLdvY787vLf7Ibovn8/5gDvrvqsHTnrB",
+	"C0IujXZHA8S2lCvXdHqzIMuOW5bQE6LsP0SH3uILb9idvA0H+2DFF+wkxaHBSFZSmbLakJx3QEzBOjoh",
+	"BoxuN1nCV/5IsgS9Lw5IlmBHhytJ6qPdNJhI5lApCoCPshAKH9QciB4BMB6OHiGsPy89iiZ9GEIEE8S1",
+	"uLE7ji/SDWqpy5frvVV2qD46BAg2gA4t5F040D9/ERiEIocAkUqKuevL6Lgwalwg18uZfYuJZLmtHVDF",
+	"KnddUMXIMd3tgcEL4hpQPGAy7OOnT1PNirp6UPT09WvVUbFj/NHZsL/4CL10ts4hMOk5m3NhtSiXdkMF",
+	"4Qs6Z2eQJwPqJOqNcE9fn7998f3ha3E4fBpYqymg1QPd0wsll8vD3FM7VJPTdFjAdbs/Dgqg08+AzW9L",
+	"FkB0gNwauSIzCp0TuPkr+U4SKdDENMHOMpOM0EpLV9Zto/mvYiF8pz9scsfhdBSOPV8umSjucUIdVk3X",
+	"M2eXc7qbHKYiJP4sIeL//fAPj9in3JoI69DMBbkQU+a7Mkta/EUTuRJn5KvTb1zPYIjy5PMSrGbQ48MN",
+	"cmDi2zbnNA11fn1vEc33zPn1vUUHvCSIqLWqRuPRCV3yk7tHQDbcon5vLNjOfZaFR2hUjB6EDcTPvHM9",
+	"eubKo3x8//H/BQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -77,24 +77,45 @@ func (s *Server) CreateRelease(ctx context.Context, q CreateReleaseRequestObject
 			return nil, err
 		}
 	}
-	want := release.Request{
-		Job: callerOf(ctx).Job, Product: q.Body.Product, Version: q.Body.Version, Hardware: value(q.Body.Hardware), Upload: value(q.Body.Upload),
-	}
-	if q.Body.Signed != nil {
-		want.Signed = &release.Signed{Manifest: q.Body.Signed.Manifest, Role: q.Body.Signed.Role}
-	}
-	for _, c := range value(q.Body.Components) {
-		part, err := component(c)
-		if err != nil {
-			return nil, err
-		}
-		want.Components = append(want.Components, part)
+	want, err := releaseRequest(ctx, q.Body)
+	if err != nil {
+		return nil, err
 	}
 	r, err := s.Releases.Create(ctx, want, callerOf(ctx).Name)
 	if err != nil {
 		return nil, err
 	}
 	return CreateRelease201JSONResponse(releaseView(&r, nil)), nil
+}
+
+// SignRelease implements the operation.
+func (s *Server) SignRelease(ctx context.Context, q SignReleaseRequestObject) (SignReleaseResponseObject, error) {
+	want, err := releaseRequest(ctx, q.Body)
+	if err != nil {
+		return nil, err
+	}
+	signed, _, err := s.Releases.Sign(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	return SignRelease200JSONResponse{Manifest: signed.Manifest, Role: signed.Role}, nil
+}
+
+func releaseRequest(ctx context.Context, q *NewRelease) (release.Request, error) {
+	want := release.Request{
+		Job: callerOf(ctx).Job, Product: q.Product, Version: q.Version, Hardware: value(q.Hardware), Upload: value(q.Upload),
+	}
+	if q.Signed != nil {
+		want.Signed = &release.Signed{Manifest: q.Signed.Manifest, Role: q.Signed.Role}
+	}
+	for _, c := range value(q.Components) {
+		part, err := component(c)
+		if err != nil {
+			return want, err
+		}
+		want.Components = append(want.Components, part)
+	}
+	return want, nil
 }
 
 // GetRelease implements the operation.

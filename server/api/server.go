@@ -23,6 +23,7 @@ import (
 	"github.com/waxwing-ota/waxwing/server/release"
 	"github.com/waxwing-ota/waxwing/server/site"
 	"github.com/waxwing-ota/waxwing/server/store"
+	"github.com/waxwing-ota/waxwing/signing/repository"
 )
 
 // basePath is where the operations of the contract begin.
@@ -40,12 +41,19 @@ type Options struct {
 	Sites     *site.Sites
 	Releases  *release.Releases
 	Rollouts  *conductor.Conductor
+	Keys      Keys
 	Dashboard http.Handler        // everything that is not the API
 	Metrics   prometheus.Gatherer // nil: none
 	// EnrolCommand returns the command by which a device uses an enrolment token.
 	EnrolCommand func(secret string) string
 	Log          *slog.Logger
 	Now          func() time.Time // nil: the clock of the machine
+}
+
+// Keys is who signs the repository, and what changes that.
+type Keys interface {
+	Status(ctx context.Context) ([]repository.Standing, error)
+	Import(ctx context.Context, drafts ...*repository.Draft) error
 }
 
 // Server is the operator plane, an http.Handler.

@@ -62,6 +62,8 @@ func describe(e *audit.Entry, request, response any) {
 		}
 	case CreateProductRequestObject:
 		e.Subject = q.Body.Name
+	case SignReleaseRequestObject:
+		e.Subject = q.Body.Product + "/" + q.Body.Version
 	case CreateReleaseRequestObject:
 		e.Subject = q.Body.Product + "/" + q.Body.Version
 	case CreateRolloutRequestObject:

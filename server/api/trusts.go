@@ -111,7 +111,9 @@ func (s *Server) bound(next StrictHandlerFunc, _ string) StrictHandlerFunc {
 			product = q.Body.Name
 		case CreateReleaseRequestObject:
 			product = q.Body.Product
-		case CreateRolloutRequestObject:
+		case SignReleaseRequestObject:
+		product = q.Body.Product
+	case CreateRolloutRequestObject:
 			product = q.Body.Product
 		default:
 			return next(c, request)

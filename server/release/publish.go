@@ -12,7 +12,6 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/server/release/build"
 	"github.com/waxwing-ota/waxwing/server/store"
-	"github.com/waxwing-ota/waxwing/signing/keys"
 	"github.com/waxwing-ota/waxwing/signing/repository"
 )
 
@@ -146,22 +145,13 @@ func (r *Releases) publishTargets(ctx context.Context, product string, targets m
 	r.publish.Lock()
 	defer r.publish.Unlock()
 	var role []byte
+	var err error
 	if signed != nil {
 		role = signed.Role
-	} else {
-		key, err := keys.Load(r.productKey(product))
-		if err != nil {
-			return fmt.Errorf("signing key of product %s: %w", product, err)
-		}
-		old, err := r.Repository.Role(ctx, product)
-		if err != nil {
-			return err
-		}
-		if role, err = repository.SignRelease(old, product, targets, key, r.Now()); err != nil {
-			return err
-		}
+	} else if role, err = r.signRole(ctx, product, targets); err != nil {
+		return err
 	}
-	err := r.Repository.Publish(ctx, product, role, targets)
+	err = r.Repository.Publish(ctx, product, role, targets)
 	switch {
 	case errors.Is(err, repository.ErrExists):
 		return fmt.Errorf("%w: %w", err, ErrConflict)

@@ -114,6 +114,15 @@ func (r *Repository) signers(role string) ([]keys.Signer, error) {
 	return out, nil
 }
 
+// Online reports why snapshots and timestamps cannot be signed here; the error matches ErrOffline.
+func (r *Repository) Online() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, snapshot := r.signers(metadata.SNAPSHOT)
+	_, timestamp := r.signers(metadata.TIMESTAMP)
+	return errors.Join(snapshot, timestamp)
+}
+
 // Refresh signs again what has used up half of its life: timestamp, snapshot, and targets where their key is here. What an
 // earlier publication left undone, or what a new root wants signed by others, it finishes. Call it hourly.
 func (r *Repository) Refresh(ctx context.Context) error {

@@ -886,6 +886,24 @@ type KeptRelease struct {
 	Version string `json:"version"`
 }
 
+// KeyRole defines model for KeyRole.
+type KeyRole struct {
+	// DueAt When it should be signed again.
+	DueAt     *time.Time  `json:"due_at,omitempty"`
+	ExpiresAt *time.Time  `json:"expires_at,omitempty"`
+	Keys      []PublicKey `json:"keys"`
+
+	// Online The server signs it again by itself.
+	Online bool `json:"online"`
+
+	// Role root, targets, snapshot, timestamp, policies, grants, or product and its name.
+	Role string `json:"role"`
+
+	// Threshold How many of the keys must sign.
+	Threshold int    `json:"threshold"`
+	Version   *int64 `json:"version,omitempty"`
+}
+
 // Limit defines model for Limit.
 type Limit struct {
 	// Detail A sentence.
@@ -1255,6 +1273,12 @@ type Session struct {
 	// Products The only products that the token works on; absent when it is bound to none.
 	Products *BoundTo `json:"products,omitempty"`
 	Scopes   []Scope  `json:"scopes"`
+}
+
+// SignedDrafts defines model for SignedDrafts.
+type SignedDrafts struct {
+	// Drafts Files of `waxwing keys sign`; those that were made together go together.
+	Drafts [][]byte `json:"drafts"`
 }
 
 // SignedRelease defines model for SignedRelease.
@@ -1753,11 +1777,17 @@ type LabelDeviceJSONRequestBody LabelDeviceJSONBody
 // PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
 type PutGroupJSONRequestBody PutGroupJSONBody
 
+// ImportKeysJSONRequestBody defines body for ImportKeys for application/json ContentType.
+type ImportKeysJSONRequestBody = SignedDrafts
+
 // CreateProductJSONRequestBody defines body for CreateProduct for application/json ContentType.
 type CreateProductJSONRequestBody CreateProductJSONBody
 
 // CreateReleaseJSONRequestBody defines body for CreateRelease for application/json ContentType.
 type CreateReleaseJSONRequestBody = NewRelease
+
+// SignReleaseJSONRequestBody defines body for SignRelease for application/json ContentType.
+type SignReleaseJSONRequestBody = NewRelease
 
 // CreateRolloutJSONRequestBody defines body for CreateRollout for application/json ContentType.
 type CreateRolloutJSONRequestBody = NewRollout
@@ -1952,6 +1982,25 @@ type ClientInterface interface {
 	// Corresponds with PUT /indexes/{sha256} (the `PutIndex` operationId).
 	PutIndexWithBody(ctx context.Context, sha256 Digest, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListKeyRoles Who signs each role of the repository, what is due next first.
+	//
+	// Corresponds with GET /keys (the `ListKeyRoles` operationId).
+	ListKeyRoles(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ImportKeysWithBody Publish root or targets that their holders signed. They are verified as a device would; twice changes nothing.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /keys (the `ImportKeys` operationId).
+	ImportKeysWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ImportKeys Publish root or targets that their holders signed. They are verified as a device would; twice changes nothing.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /keys (the `ImportKeys` operationId).
+	ImportKeys(ctx context.Context, body ImportKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetOverview What waits for a person, and how the fleet is.
 	//
 	// Corresponds with GET /overview (the `GetOverview` operationId).
@@ -2009,6 +2058,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /releases (the `CreateRelease` operationId).
 	CreateRelease(ctx context.Context, body CreateReleaseJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SignReleaseWithBody Have the server's key of the product sign a release whose chunks and indexes are here, without publishing it.
+	//
+	// `components` and `hardware` are given. What is signed is published with `signed` of `POST /releases`; it counts until another release of the product is published.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /releases/sign (the `SignRelease` operationId).
+	SignReleaseWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SignRelease Have the server's key of the product sign a release whose chunks and indexes are here, without publishing it.
+	//
+	// `components` and `hardware` are given. What is signed is published with `signed` of `POST /releases`; it counts until another release of the product is published.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /releases/sign (the `SignRelease` operationId).
+	SignRelease(ctx context.Context, body SignReleaseJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetRelease One release.
 	//
@@ -2474,6 +2541,55 @@ func (c *Client) PutIndexWithBody(ctx context.Context, sha256 Digest, contentTyp
 	return c.Client.Do(req)
 }
 
+// ListKeyRoles Who signs each role of the repository, what is due next first.
+//
+// Corresponds with GET /keys (the `ListKeyRoles` operationId).
+func (c *Client) ListKeyRoles(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListKeyRolesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ImportKeysWithBody Publish root or targets that their holders signed. They are verified as a device would; twice changes nothing.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /keys (the `ImportKeys` operationId).
+func (c *Client) ImportKeysWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImportKeysRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ImportKeys Publish root or targets that their holders signed. They are verified as a device would; twice changes nothing.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /keys (the `ImportKeys` operationId).
+func (c *Client) ImportKeys(ctx context.Context, body ImportKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImportKeysRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetOverview What waits for a person, and how the fleet is.
 //
 // Corresponds with GET /overview (the `GetOverview` operationId).
@@ -2602,6 +2718,44 @@ func (c *Client) CreateReleaseWithBody(ctx context.Context, contentType string, 
 // Corresponds with POST /releases (the `CreateRelease` operationId).
 func (c *Client) CreateRelease(ctx context.Context, body CreateReleaseJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateReleaseRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SignReleaseWithBody Have the server's key of the product sign a release whose chunks and indexes are here, without publishing it.
+//
+// `components` and `hardware` are given. What is signed is published with `signed` of `POST /releases`; it counts until another release of the product is published.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /releases/sign (the `SignRelease` operationId).
+func (c *Client) SignReleaseWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSignReleaseRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SignRelease Have the server's key of the product sign a release whose chunks and indexes are here, without publishing it.
+//
+// `components` and `hardware` are given. What is signed is published with `signed` of `POST /releases`; it counts until another release of the product is published.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /releases/sign (the `SignRelease` operationId).
+func (c *Client) SignRelease(ctx context.Context, body SignReleaseJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSignReleaseRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3741,6 +3895,73 @@ func NewPutIndexRequestWithBody(server string, sha256 Digest, contentType string
 	return req, nil
 }
 
+// NewListKeyRolesRequest constructs an http.Request for the ListKeyRoles method
+func NewListKeyRolesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewImportKeysRequest calls the generic ImportKeys builder with application/json body
+func NewImportKeysRequest(server string, body ImportKeysJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewImportKeysRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewImportKeysRequestWithBody constructs an http.Request for the ImportKeys method, with any body, and a specified content type
+func NewImportKeysRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewGetOverviewRequest constructs an http.Request for the GetOverview method
 func NewGetOverviewRequest(server string) (*http.Request, error) {
 	var err error
@@ -3968,6 +4189,46 @@ func NewCreateReleaseRequestWithBody(server string, contentType string, body io.
 	}
 
 	operationPath := fmt.Sprintf("/releases")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewSignReleaseRequest calls the generic SignRelease builder with application/json body
+func NewSignReleaseRequest(server string, body SignReleaseJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSignReleaseRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewSignReleaseRequestWithBody constructs an http.Request for the SignRelease method, with any body, and a specified content type
+func NewSignReleaseRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/releases/sign")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5394,6 +5655,27 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /indexes/{sha256} (the `PutIndex` operationId).
 	PutIndexWithBodyWithResponse(ctx context.Context, sha256 Digest, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PutIndexResponse, error)
 
+	// ListKeyRolesWithResponse Who signs each role of the repository, what is due next first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /keys (the `ListKeyRoles` operationId).
+	ListKeyRolesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListKeyRolesResponse, error)
+
+	// ImportKeysWithBodyWithResponse Publish root or targets that their holders signed. They are verified as a device would; twice changes nothing.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /keys (the `ImportKeys` operationId).
+	ImportKeysWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportKeysResponse, error)
+
+	// ImportKeysWithResponse Publish root or targets that their holders signed. They are verified as a device would; twice changes nothing.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /keys (the `ImportKeys` operationId).
+	ImportKeysWithResponse(ctx context.Context, body ImportKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*ImportKeysResponse, error)
+
 	// GetOverviewWithResponse What waits for a person, and how the fleet is.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -5459,6 +5741,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /releases (the `CreateRelease` operationId).
 	CreateReleaseWithResponse(ctx context.Context, body CreateReleaseJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateReleaseResponse, error)
+
+	// SignReleaseWithBodyWithResponse Have the server's key of the product sign a release whose chunks and indexes are here, without publishing it.
+	//
+	// `components` and `hardware` are given. What is signed is published with `signed` of `POST /releases`; it counts until another release of the product is published.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /releases/sign (the `SignRelease` operationId).
+	SignReleaseWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SignReleaseResponse, error)
+
+	// SignReleaseWithResponse Have the server's key of the product sign a release whose chunks and indexes are here, without publishing it.
+	//
+	// `components` and `hardware` are given. What is signed is published with `signed` of `POST /releases`; it counts until another release of the product is published.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /releases/sign (the `SignRelease` operationId).
+	SignReleaseWithResponse(ctx context.Context, body SignReleaseJSONRequestBody, reqEditors ...RequestEditorFn) (*SignReleaseResponse, error)
 
 	// GetReleaseWithResponse One release.
 	//
@@ -6300,6 +6600,99 @@ func (r PutIndexResponse) ContentType() string {
 	return ""
 }
 
+type ListKeyRolesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *struct {
+		Items []KeyRole `json:"items"`
+	}
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListKeyRolesResponse) GetJSON200() *struct {
+	Items []KeyRole `json:"items"`
+} {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListKeyRolesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListKeyRolesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListKeyRolesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListKeyRolesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListKeyRolesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ImportKeysResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ImportKeysResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ImportKeysResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ImportKeysResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ImportKeysResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ImportKeysResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetOverviewResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -6586,6 +6979,54 @@ func (r CreateReleaseResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CreateReleaseResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SignReleaseResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SignedRelease
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SignReleaseResponse) GetJSON200() *SignedRelease {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SignReleaseResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SignReleaseResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SignReleaseResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SignReleaseResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SignReleaseResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -8041,6 +8482,45 @@ func (c *ClientWithResponses) PutIndexWithBodyWithResponse(ctx context.Context, 
 	return ParsePutIndexResponse(rsp)
 }
 
+// ListKeyRolesWithResponse Who signs each role of the repository, what is due next first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /keys (the `ListKeyRoles` operationId).
+func (c *ClientWithResponses) ListKeyRolesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListKeyRolesResponse, error) {
+	rsp, err := c.ListKeyRoles(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListKeyRolesResponse(rsp)
+}
+
+// ImportKeysWithBodyWithResponse Publish root or targets that their holders signed. They are verified as a device would; twice changes nothing.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /keys (the `ImportKeys` operationId).
+func (c *ClientWithResponses) ImportKeysWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportKeysResponse, error) {
+	rsp, err := c.ImportKeysWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseImportKeysResponse(rsp)
+}
+
+// ImportKeysWithResponse Publish root or targets that their holders signed. They are verified as a device would; twice changes nothing.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /keys (the `ImportKeys` operationId).
+func (c *ClientWithResponses) ImportKeysWithResponse(ctx context.Context, body ImportKeysJSONRequestBody, reqEditors ...RequestEditorFn) (*ImportKeysResponse, error) {
+	rsp, err := c.ImportKeys(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseImportKeysResponse(rsp)
+}
+
 // GetOverviewWithResponse What waits for a person, and how the fleet is.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -8153,6 +8633,36 @@ func (c *ClientWithResponses) CreateReleaseWithResponse(ctx context.Context, bod
 		return nil, err
 	}
 	return ParseCreateReleaseResponse(rsp)
+}
+
+// SignReleaseWithBodyWithResponse Have the server's key of the product sign a release whose chunks and indexes are here, without publishing it.
+//
+// `components` and `hardware` are given. What is signed is published with `signed` of `POST /releases`; it counts until another release of the product is published.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /releases/sign (the `SignRelease` operationId).
+func (c *ClientWithResponses) SignReleaseWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SignReleaseResponse, error) {
+	rsp, err := c.SignReleaseWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSignReleaseResponse(rsp)
+}
+
+// SignReleaseWithResponse Have the server's key of the product sign a release whose chunks and indexes are here, without publishing it.
+//
+// `components` and `hardware` are given. What is signed is published with `signed` of `POST /releases`; it counts until another release of the product is published.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /releases/sign (the `SignRelease` operationId).
+func (c *ClientWithResponses) SignReleaseWithResponse(ctx context.Context, body SignReleaseJSONRequestBody, reqEditors ...RequestEditorFn) (*SignReleaseResponse, error) {
+	rsp, err := c.SignRelease(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSignReleaseResponse(rsp)
 }
 
 // GetReleaseWithResponse One release.
@@ -9004,6 +9514,70 @@ func ParsePutIndexResponse(rsp *http.Response) (*PutIndexResponse, error) {
 	return response, nil
 }
 
+// ParseListKeyRolesResponse parses an HTTP response from a ListKeyRolesWithResponse call
+func ParseListKeyRolesResponse(rsp *http.Response) (*ListKeyRolesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListKeyRolesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest struct {
+			Items []KeyRole `json:"items"`
+		}
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseImportKeysResponse parses an HTTP response from a ImportKeysWithResponse call
+func ParseImportKeysResponse(rsp *http.Response) (*ImportKeysResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ImportKeysResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetOverviewResponse parses an HTTP response from a GetOverviewWithResponse call
 func ParseGetOverviewResponse(rsp *http.Response) (*GetOverviewResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -9191,6 +9765,39 @@ func ParseCreateReleaseResponse(rsp *http.Response) (*CreateReleaseResponse, err
 			return nil, err
 		}
 		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSignReleaseResponse parses an HTTP response from a SignReleaseWithResponse call
+func ParseSignReleaseResponse(rsp *http.Response) (*SignReleaseResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SignReleaseResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SignedRelease
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

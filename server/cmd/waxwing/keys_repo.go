@@ -15,9 +15,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/waxwing-ota/waxwing/firmware/remote"
+	"github.com/waxwing-ota/waxwing/server/api/client"
 	"github.com/waxwing-ota/waxwing/server/blob"
 	"github.com/waxwing-ota/waxwing/server/blob/dir"
 	"github.com/waxwing-ota/waxwing/signing/keys"
+	"github.com/waxwing-ota/waxwing/signing/public"
 	"github.com/waxwing-ota/waxwing/signing/repository"
 )
 
@@ -38,7 +40,11 @@ func (published) Put(_ context.Context, path string, _ []byte) error {
 type ringFlags struct{ repo, ca, out string }
 
 func (o *ringFlags) add(c *cobra.Command, drafts bool) {
-	c.Flags().StringVar(&o.repo, "repo", "", "`DIR|URL` of the static repository (required)")
+	where := "`DIR|URL` of the static repository (default: the server's)"
+	if drafts {
+		where = "`DIR|URL` of the static repository (required)"
+	}
+	c.Flags().StringVar(&o.repo, "repo", "", where)
 	c.Flags().StringVar(&o.ca, "ca", "", "`FILE` with the CA of an https URL (default: the system's)")
 	if drafts {
 		c.Flags().StringVar(&o.out, "out", ".", "`DIR` that drafts are written to")
@@ -108,10 +114,11 @@ func (a *app) keysImport() *cobra.Command {
 	var with []string
 	c := &cobra.Command{
 		Use: "import DRAFT…", Short: "Publish what the holders signed", Args: cobra.MinimumNArgs(1),
-		Long: `Publish what the holders signed, in a static repository, after it was verified as a device would. Drafts that were made
-together are imported together. A folder without a repository begins one. Snapshot and timestamp are signed again where the
-root asks for it, with the keys in DIR/keys and those of --key. Importing twice changes nothing.`,
-		Example: "  waxwing keys import root.draft targets.draft --repo DIR",
+		Long: `Publish what the holders signed, after it was verified as a device would: on the server, or with --repo in a static
+repository. Drafts that were made together are imported together, and importing twice changes nothing. Snapshot and timestamp
+are signed again where the root asks for it: by the server, or with the keys in DIR/keys and those of --key. A folder without
+a repository begins one. A server reads new keys of its own (DATA/keys/snapshot-2.pem) when it starts.`,
+		Example: "  waxwing keys import root.draft targets.draft\n  waxwing keys import root.draft targets.draft --repo DIR",
 		RunE: func(c *cobra.Command, args []string) error {
 			all, err := readDrafts(args)
 			if err != nil {
@@ -120,6 +127,12 @@ root asks for it, with the keys in DIR/keys and those of --key. Importing twice 
 			var drafts []*repository.Draft
 			for _, f := range all {
 				drafts = append(drafts, f.draft)
+			}
+			if o.repo == "" {
+				if err := a.importThere(c.Context(), drafts); err != nil {
+					return err
+				}
+				return a.showDrafts(all)
 			}
 			options, err := o.options()
 			if err != nil {
@@ -154,18 +167,70 @@ root asks for it, with the keys in DIR/keys and those of --key. Importing twice 
 	return c
 }
 
+// importThere sends drafts to the server.
+func (a *app) importThere(ctx context.Context, drafts []*repository.Draft) error {
+	var body client.ImportKeysJSONRequestBody
+	for _, d := range drafts {
+		b, err := d.Encode()
+		if err != nil {
+			return err
+		}
+		body.Drafts = append(body.Drafts, b)
+	}
+	api, err := a.api()
+	if err != nil {
+		return err
+	}
+	_, err = call[none](api.ImportKeys(ctx, body))
+	return err
+}
+
+// statusThere asks the server who signs its repository.
+func (a *app) statusThere(ctx context.Context) ([]repository.Standing, error) {
+	api, err := a.api()
+	if err != nil {
+		return nil, err
+	}
+	list, err := call[struct {
+		Items []client.KeyRole `json:"items"`
+	}](api.ListKeyRoles(ctx))
+	if err != nil {
+		return nil, err
+	}
+	all := []repository.Standing{}
+	for _, r := range list.Items {
+		s := repository.Standing{
+			Role: r.Role, Version: value(r.Version), Expires: value(r.ExpiresAt), Due: value(r.DueAt), Online: r.Online,
+			Rule: public.Rule{Threshold: r.Threshold},
+		}
+		for _, k := range r.Keys {
+			s.Rule.Keys = append(s.Rule.Keys, public.Key{Algorithm: public.Algorithm(k.Algorithm), Bytes: k.Public})
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// standings are the roles of the repository in a place, or of the server.
+func (a *app) standings(ctx context.Context, o ringFlags) ([]repository.Standing, error) {
+	if o.repo == "" {
+		return a.statusThere(ctx)
+	}
+	r, err := o.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.Status(ctx)
+}
+
 func (a *app) keysStatus() *cobra.Command {
 	var o ringFlags
 	c := &cobra.Command{
 		Use: "status", Short: "Show the roles, their holders, and what is due next", Args: cobra.NoArgs,
-		Long:    "Show who signs what: threshold and holders of each role, when it expires, and when it is due to be signed again; what is due next comes first.",
-		Example: "  waxwing keys status --repo https://updates.example.com/repo\n  waxwing keys status --repo DIR -o json",
+		Long:    "Show who signs what: threshold and holders of each role, when it expires, and when it is due to be signed again; what is due next comes first. Without --repo the server is asked.",
+		Example: "  waxwing keys status\n  waxwing keys status --repo https://updates.example.com/repo\n  waxwing keys status --repo DIR -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			r, err := o.open(c.Context())
-			if err != nil {
-				return err
-			}
-			all, err := r.Status(c.Context())
+			all, err := a.standings(c.Context(), o)
 			if err != nil {
 				return err
 			}
