@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/waxwing-ota/waxwing/firmware/atomicfile"
@@ -43,9 +45,10 @@ func (a *app) releaseSign() *cobra.Command {
 	var o stepFlags
 	var key, roleFile string
 	c := &cobra.Command{
-		Use: "sign", Short: "Sign a built release for a server, with a product key", Args: cobra.NoArgs,
+		Use: "sign", Short: "Sign a built release for a server, with a product key or the server's", Args: cobra.NoArgs,
 		Long: `Sign the next role of the product with --key. What the server published before is asked of it, or without a network read
-from --role, a file that "waxwing product role" wrote. The result stays in DIR/signed for "waxwing release publish".`,
+from --role, a file that "waxwing product role" wrote. Without --key the server's key of the product signs; then "waxwing
+release push" comes first, since the server signs only what is there. The result stays in DIR/signed for "waxwing release publish".`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			r, err := o.open(c.Context())
 			if err != nil {
@@ -53,7 +56,7 @@ from --role, a file that "waxwing product role" wrote. The result stays in DIR/s
 			}
 			defer r.close()
 			if key == "" {
-				return usage("--key must be given")
+				return a.signByServer(c.Context(), &o, r)
 			}
 			k, err := keys.Load(key)
 			if err != nil {
@@ -77,15 +80,8 @@ from --role, a file that "waxwing product role" wrote. The result stays in DIR/s
 			if err != nil {
 				return err
 			}
-			b, err := json.MarshalIndent(signed, "", "  ")
-			if err != nil {
-				return err
-			}
 			file := o.signedFile(&m)
-			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-				return err
-			}
-			if err := atomicfile.Write(file, append(b, '\n'), 0o644); err != nil {
+			if err := writeSigned(file, signed); err != nil {
 				return err
 			}
 			a.say("signed with key %s; next: waxwing release push, then waxwing release publish", k.Public().ID()[:16])
@@ -93,9 +89,43 @@ from --role, a file that "waxwing product role" wrote. The result stays in DIR/s
 		},
 	}
 	o.add(c)
-	c.Flags().StringVar(&key, "key", "", "product key `FILE` (required)")
+	c.Flags().StringVar(&key, "key", "", "product key `FILE` (default: the server signs)")
 	c.Flags().StringVar(&roleFile, "role", "", "`FILE` of waxwing product role, instead of asking the server")
 	return c
+}
+
+// signByServer has the server's key of the product sign.
+func (a *app) signByServer(ctx context.Context, o *stepFlags, r *found) error {
+	api, err := a.api()
+	if err != nil {
+		return err
+	}
+	m := r.manifest
+	signed, err := call[client.SignedRelease](api.SignRelease(ctx, unsigned(m.Product, m.Version, m.Hardware, m.Components...)))
+	if err != nil {
+		return err
+	}
+	got, err := firmware.ParseManifest(signed.Manifest)
+	if err != nil || got.Product != m.Product || got.Version != m.Version || !slices.Equal(got.Components, m.Components) {
+		return fmt.Errorf("the server signed something else than %s@%s: %w", m.Product, m.Version, errors.Join(err, errConflict))
+	}
+	file := o.signedFile(m)
+	if err := writeSigned(file, &signed); err != nil {
+		return err
+	}
+	a.say("signed with the server's key of %s; next: waxwing release publish", m.Product)
+	return a.print(map[string]any{"file": file, "counter": got.Counter}, func(w io.Writer) { row(w, file) })
+}
+
+func writeSigned(file string, signed *client.SignedRelease) error {
+	b, err := json.MarshalIndent(signed, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return atomicfile.Write(file, append(b, '\n'), 0o644)
 }
 
 func (a *app) roleFor(ctx context.Context, file, product string) ([]byte, uint64, error) {
