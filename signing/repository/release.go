@@ -13,6 +13,7 @@ import (
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/signing/keys"
 	"github.com/waxwing-ota/waxwing/signing/public"
+	"github.com/waxwing-ota/waxwing/signing/trust/tuf"
 )
 
 // AddProduct delegates <product>/*/* to a key. Adding the same product with the same key changes nothing; with another
@@ -105,6 +106,9 @@ func SignRelease(role []byte, product string, targets map[string][]byte, by keys
 		if !strings.HasPrefix(name, product+"/") {
 			return nil, fmt.Errorf("target %s does not belong to product %s: %w", name, product, ErrInvalid)
 		}
+		if err := tuf.CheckTarget(name); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
 		t := target(content)
 		if old, ok := md.Signed.Targets[name]; ok && !old.Equal(*t) {
 			return nil, fmt.Errorf("target %s: %w", name, ErrExists)
@@ -182,6 +186,12 @@ func follows(product string, old []byte, md *metadata.Metadata[metadata.TargetsT
 		if !strings.HasPrefix(name, product+"/") || len(t.Hashes) != 1 || len(t.Hashes["sha256"]) != 32 {
 			return fmt.Errorf("role %s lists %s, outside the product or without one sha256: %w", product, name, ErrInvalid)
 		}
+		if err := tuf.CheckTarget(name); err != nil {
+			return fmt.Errorf("role %s: %w: %w", product, ErrInvalid, err)
+		}
+	}
+	if is, was := securityFloor(md.Signed.Targets), securityFloor(before); is < was {
+		return fmt.Errorf("role %s lowers the security floor from %d to %d: %w", product, was, is, ErrInvalid)
 	}
 	return nil
 }

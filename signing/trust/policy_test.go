@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/signing/policy"
 	"github.com/waxwing-ota/waxwing/signing/public"
@@ -195,4 +197,16 @@ func TestRevokedPolicyKey(t *testing.T) {
 	s.accept(d, s.membership(2, "all"))
 	s.accept(d, &q)
 	s.still(d, &q)
+}
+
+// TestRootEndsSooner: what ends first of the release plane counts, also when only the root has changed.
+func TestRootEndsSooner(t *testing.T) {
+	s := newSite(t)
+	d, p := s.follows("1.0.0", 1)
+	s.rotate(func(r *metadata.RootType) { r.Expires = s.now.Add(time.Hour) }, s.keys.Root)
+	s.must(d.Refresh(t.Context()))
+	q := *p
+	q.Seq, q.IssuedAt = 2, s.now.Add(2*time.Hour)
+	_, err := d.Accept(s.seal(&q))
+	refused(t, err, trust.ErrStale)
 }
