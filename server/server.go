@@ -109,6 +109,9 @@ func (s *Server) open(ctx context.Context, p *parts) (err error) {
 	if p.repo, p.keys, made, err = openRepository(ctx, s.o, p.blob); err != nil {
 		return err
 	}
+	if err := s.raise(ctx, p); err != nil {
+		return err
+	}
 	if made {
 		s.o.Log.Warn("this is a DEVELOPMENT TRUST: all signing keys were made on this machine and lie in its data folder. " +
 			"Fine for trying Waxwing; for production keep the root and targets keys offline and product keys in CI")

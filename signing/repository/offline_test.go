@@ -2,6 +2,8 @@ package repository_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"maps"
@@ -517,4 +519,59 @@ func TestRenewRoot(t *testing.T) {
 	if _, ok := c.disk.files["metadata/2.root.json"]; ok {
 		t.Fatal("a root that holders sign")
 	}
+}
+
+// FuzzParseDraft holds that what is read as a draft can be written, read again, and says the same.
+func FuzzParseDraft(f *testing.F) {
+	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	of := func(b byte) public.Rule {
+		ed[40] ^= b
+		k, err := public.Of(ed.Public())
+		if err != nil {
+			f.Fatal(err)
+		}
+		return public.Any(k)
+	}
+	holder, server := of(1), of(2)
+	drafts, err := repository.Begin(repository.Plan{Root: holder, Targets: holder, Snapshot: server, Timestamp: server},
+		policy.Keys{Schema: 1, Policy: server}, time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, d := range drafts {
+		b, err := d.Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte(`{"schema":1,"role":"root","document":{"signed":null,"signatures":null}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := repository.ParseDraft(b)
+		if err != nil {
+			return
+		}
+		sum, err := d.Digest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := d.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, err = repository.ParseDraft(again); err != nil {
+			t.Fatal(err)
+		}
+		if other, err := d.Digest(); err != nil || other != sum {
+			t.Fatalf("%s is %s after it was written down: %v", sum, other, err)
+		}
+		if one, err := repository.Combine(d, d); err == nil {
+			if other, err := one.Digest(); err != nil || other != sum {
+				t.Fatalf("%s is %s after it was combined: %v", sum, other, err)
+			}
+		}
+	})
 }
