@@ -112,8 +112,8 @@ func (s *Server) bound(next StrictHandlerFunc, _ string) StrictHandlerFunc {
 		case CreateReleaseRequestObject:
 			product = q.Body.Product
 		case SignReleaseRequestObject:
-		product = q.Body.Product
-	case CreateRolloutRequestObject:
+			product = q.Body.Product
+		case CreateRolloutRequestObject:
 			product = q.Body.Product
 		default:
 			return next(c, request)

@@ -141,7 +141,7 @@ func statementOf(b []byte, r *client.Release, kind attestation.Kind) (content []
 	if err := json.Unmarshal(b, &is); err != nil {
 		return nil, false, fmt.Errorf("%w; give JSON", err)
 	}
-	predicate := ""
+	var predicate string
 	switch {
 	case is.PayloadType != "":
 		return b, true, nil
