@@ -34,6 +34,7 @@ type Cloud struct {
 	CA      *CA
 	URL     string
 	policy  *keys.File
+	grants  *keys.File
 	product *keys.File
 	repo    *repository.Repository
 	mux     *http.ServeMux
@@ -68,7 +69,7 @@ func NewCloud(t testing.TB) *Cloud {
 		return k
 	}
 	c := &Cloud{
-		t: t, CA: NewCA(t), policy: key("policy"), product: key("product"), files: map[string][]byte{}, addr: "127.0.0.1:0",
+		t: t, CA: NewCA(t), policy: key("policy"), grants: key("grants"), product: key("product"), files: map[string][]byte{}, addr: "127.0.0.1:0",
 		members: map[string]json.RawMessage{}, heard: make(chan struct{}), mux: http.NewServeMux(),
 	}
 	online := key("online")
@@ -169,6 +170,35 @@ func (c *Cloud) cut(payload []byte) *firmware.Index {
 		c.t.Fatal(err)
 	}
 	return firmware.NewIndex(chunker.Default(), list)
+}
+
+// Revoke replaces the policy key, as an operator does after a theft: nothing that the old one signed counts any more.
+func (c *Cloud) Revoke() {
+	c.t.Helper()
+	next, err := keys.Generate(filepath.Join(c.t.TempDir(), "policy"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	grants := public.Any(c.grants.Public())
+	if err := c.repo.SetPolicyKeys(context.Background(), policy.Keys{Schema: 1, Policy: public.Any(next.Public()), Grants: &grants}); err != nil {
+		c.t.Error(err) // also called while a file is served
+		return
+	}
+	c.mu.Lock()
+	c.policy = next
+	c.mu.Unlock()
+}
+
+// Grant returns what lets group all go back to a release. The keys know of who may grant after a Revoke.
+func (c *Cloud) Grant(r policy.Release) []byte {
+	c.t.Helper()
+	b, err := policy.Seal(&policy.Grant{
+		Schema: 1, Audience: policy.Audience{Kind: policy.ForGroup, Name: "all"}, Release: r, IssuedAt: now(), ExpiresAt: now().Add(time.Hour),
+	}, c.grants)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return b
 }
 
 // Member returns the signed membership of a device, and puts it into the documents.
