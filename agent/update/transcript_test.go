@@ -31,7 +31,8 @@ var dawn = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 //	failed REASON [transient] | stale EVENT | tick
 //	crash                               the stored state is all that is left
 //
-// What follows indented is the effects and the phase after them, written by -rewrite.
+// What follows indented is the effects and the phase after them, written by -rewrite. A newer release drops what was fetched of
+// the one before, in changes-its-mind.txt (security case 35).
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {

@@ -192,8 +192,8 @@ func (e endless) Fetch(_ context.Context, _ string, limit int64) ([]byte, error)
 	return make([]byte, limit+1), nil
 }
 
-// TestServerTrouble: any answer but "there is none" for the next root ends the refresh, and what was accepted holds (security
-// case 12). A file longer than its limit is not taken, whoever fetched it (security case 15).
+// TestServerTrouble: any answer but "there is none" for the next root ends the refresh, and what was accepted holds
+// (security case 12). A file longer than its limit is not taken, whoever fetched it (security case 15).
 func TestServerTrouble(t *testing.T) {
 	s := newSite(t)
 	d, p := s.follows("1.0.0", 1)

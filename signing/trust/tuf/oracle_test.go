@@ -262,8 +262,8 @@ func TestAgreesWithOracle(t *testing.T) {
 	})
 }
 
-// TestThresholds holds that a key counts once, whatever it is called (security case 07), that none is no threshold (security
-// case 08), that keys of other kinds and lengths are none (security case 18), and that another major version of the
+// TestThresholds holds that a key counts once, whatever it is called (security case 07), that none is no threshold
+// (security case 08), that keys of other kinds and lengths are none (security case 18), and that another major version of the
 // specification is not read (security case 19).
 func TestThresholds(t *testing.T) {
 	w := newWorld(t)
