@@ -56,7 +56,7 @@ or without it by the server's key of the product. The server keeps only what is 
 		}),
 	}
 	e.add(c)
-	c.Flags().StringVar(&e.key, "key", "", "`FILE` of the key that signs statements, as a rule the product's")
+	c.Flags().StringVar(&e.key, "key", "", "`KEY` that signs statements, as a rule the product's")
 	return c
 }
 
@@ -92,7 +92,7 @@ func (a *app) attestFile(
 		return client.Attestation{}, fmt.Errorf("%s: %w", file, err)
 	}
 	if !sealed && keyFile != "" {
-		k, err := keys.Load(keyFile)
+		k, err := keys.Open(keyFile, a.keyOptions())
 		if err != nil {
 			return client.Attestation{}, err
 		}

@@ -66,7 +66,7 @@ func (a *app) build(ctx context.Context, o imageFlags, folder string, bases []st
 		return err
 	}
 	defer f.Close()
-	r, err := openRepo(ctx, folder)
+	r, err := openRepo(ctx, folder, a.keyOptions())
 	if err != nil {
 		return err
 	}

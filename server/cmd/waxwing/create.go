@@ -48,10 +48,10 @@ command does, and the key stays here. Doing it again with the same image changes
 
 func (a *app) create(ctx context.Context, api *client.Client, o imageFlags) (client.Release, error) {
 	var none client.Release
-	var key *keys.File
+	var key keys.Signer
 	var err error
 	if o.key != "" {
-		if key, err = keys.Load(o.key); err != nil {
+		if key, err = keys.Open(o.key, a.keyOptions()); err != nil {
 			return none, err
 		}
 	}

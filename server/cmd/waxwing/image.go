@@ -32,7 +32,7 @@ func (o *imageFlags) add(c *cobra.Command) {
 	f.StringVar(&o.version, "version", "", "`VERSION` of the release (required)")
 	f.StringSliceVar(&o.hardware, "hardware", nil, "hardware `IDS` that may run it (required)")
 	f.StringVar(&o.image, "image", "", "`FILE` with the image (required)")
-	f.StringVar(&o.key, "key", "", "product key `FILE` to sign with")
+	f.StringVar(&o.key, "key", "", "product `KEY` to sign with: a file, exec:COMMAND or ssh-agent:…; see \"waxwing keys --help\"")
 }
 
 func (o *imageFlags) check() error {

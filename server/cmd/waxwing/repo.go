@@ -28,15 +28,16 @@ type repo struct {
 	blob   blob.Store
 	chunks build.Store
 	signed *repository.Repository
+	opens  keys.Options // of product keys
 }
 
 // openRepo opens the repository in a folder, and begins one where there is none.
-func openRepo(ctx context.Context, folder string) (*repo, error) {
+func openRepo(ctx context.Context, folder string, opens keys.Options) (*repo, error) {
 	b, err := dir.Open(folder)
 	if err != nil {
 		return nil, err
 	}
-	r := &repo{dir: folder, blob: b, chunks: build.Store{Blob: b}}
+	r := &repo{dir: folder, blob: b, chunks: build.Store{Blob: b}, opens: opens}
 	if err := os.MkdirAll(filepath.Join(folder, "keys"), 0o700); err != nil {
 		return nil, err
 	}
@@ -75,9 +76,9 @@ func openRepo(ctx context.Context, folder string) (*repo, error) {
 func (r *repo) keyFile(name string) string { return filepath.Join(r.dir, "keys", name+".pem") }
 
 // productKey returns the given product key, or the development key of the repository.
-func (r *repo) productKey(file, product string) (*keys.File, error) {
-	if file != "" {
-		return keys.Load(file)
+func (r *repo) productKey(ref, product string) (keys.Signer, error) {
+	if ref != "" {
+		return keys.Open(ref, r.opens)
 	}
 	return keys.LoadOrGenerate(r.keyFile("product-" + product))
 }

@@ -58,7 +58,7 @@ release push" comes first, since the server signs only what is there. The result
 			if key == "" {
 				return a.signByServer(c.Context(), &o, r)
 			}
-			k, err := keys.Load(key)
+			k, err := keys.Open(key, a.keyOptions())
 			if err != nil {
 				return err
 			}
@@ -89,7 +89,7 @@ release push" comes first, since the server signs only what is there. The result
 		},
 	}
 	o.add(c)
-	c.Flags().StringVar(&key, "key", "", "product key `FILE` (default: the server signs)")
+	c.Flags().StringVar(&key, "key", "", "product `KEY`; see \"waxwing keys --help\" (default: the server signs)")
 	c.Flags().StringVar(&roleFile, "role", "", "`FILE` of waxwing product role, instead of asking the server")
 	return c
 }
