@@ -101,6 +101,19 @@ export const release = (product: string, version: string) =>
       read(api.GET("/releases/{product}/{version}", { signal, params: { path: { product, version } } })),
   });
 
+/** What its pipeline says about a release; asked for again with the release. */
+export const attestations = (product: string, version: string) =>
+  queryOptions({
+    queryKey: [...keys.release(`${product}/${version}`), "attestations"],
+    queryFn: ({ signal }) =>
+      read(
+        api.GET("/releases/{product}/{version}/attestations", {
+          signal,
+          params: { path: { product, version } },
+        }),
+      ),
+  });
+
 export const rollouts = (page?: string) =>
   queryOptions({
     queryKey: [...keys.rollouts, page ?? ""],

@@ -15,6 +15,7 @@ import { When } from "../../parts/When";
 import { useMay } from "../../shell/session";
 import { DevicesOn } from "../releases/Releases";
 import { Building } from "./Building";
+import { Origin } from "./Origin";
 import { Patches } from "./Patches";
 import "../device/device.css";
 
@@ -58,6 +59,7 @@ export function Release() {
               </div>
               <div>
                 <Facts of={r} />
+                <Origin of={r} />
               </div>
             </div>
           </>
