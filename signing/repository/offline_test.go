@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/waxwing-ota/waxwing/firmware"
 	"github.com/waxwing-ota/waxwing/signing/keys"
 	"github.com/waxwing-ota/waxwing/signing/policy"
@@ -435,6 +437,31 @@ func TestTwoSigners(t *testing.T) {
 	}
 	if err := device.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTurns lets two processes publish releases of one product in turns: each goes on where the other was.
+func TestTurns(t *testing.T) {
+	f := setUp(t)
+	other, err := repository.Open(t.Context(), f.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := []*repository.Repository{f.repo, other}
+	for n := range 6 {
+		f.repo = both[n%2]
+		role, targets := f.sign(t, string(rune('1'+n)), "bytes")
+		if err := f.repo.Publish(t.Context(), "gw", role, targets); err != nil {
+			t.Fatalf("release %d: %v", n, err)
+		}
+	}
+	role, err := both[0].Role(t.Context(), "gw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	md, err := metadata.Targets().FromBytes(role)
+	if err != nil || md.Signed.Version != 6 || len(md.Signed.Targets) != 6 {
+		t.Fatalf("%v, %v", md, err)
 	}
 }
 

@@ -24,6 +24,9 @@ const maxTries = 16
 func (r *Repository) change(ctx context.Context, publish func() error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.catchUp(ctx); err != nil {
+		return err
+	}
 	for try := 1; ; try++ {
 		err := publish()
 		if err == nil && r.timestamp.Signed.Meta[metadata.SNAPSHOT+".json"].Version != r.snapshot.Signed.Version {
@@ -37,6 +40,15 @@ func (r *Repository) change(ctx context.Context, publish func() error) error {
 			return errors.Join(err, again)
 		}
 	}
+}
+
+// catchUp reads what another process has published since.
+func (r *Repository) catchUp(ctx context.Context) error {
+	err := r.newest(ctx)
+	if errors.Is(err, errBehind) {
+		return r.load(ctx)
+	}
+	return err
 }
 
 // load reads what is published now. Snapshots are a log that nobody writes twice: one that the timestamp does not name yet
@@ -245,10 +257,13 @@ func (r *Repository) putRole(ctx context.Context, name string, content []byte) e
 // newest reports errBehind when another process has claimed a later snapshot.
 func (r *Repository) newest(ctx context.Context) error {
 	_, err := r.files.Get(ctx, versioned(r.claimed+1, metadata.SNAPSHOT))
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case err != nil:
+		return err
 	}
-	return errors.Join(errBehind, err)
+	return errBehind
 }
 
 // publishTimestamp claims the next version under a name of its own, so that no two timestamps have the same one, and puts

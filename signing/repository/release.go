@@ -80,6 +80,9 @@ func (r *Repository) delegate(ctx context.Context, product string, rule public.R
 func (r *Repository) Role(ctx context.Context, product string) ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.catchUp(ctx); err != nil {
+		return nil, err
+	}
 	return r.role(ctx, product)
 }
 
