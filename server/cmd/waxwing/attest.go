@@ -28,6 +28,23 @@ func (e *evidence) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&e.sbom, "sbom", nil, "`FILE` with an SBOM, SPDX or CycloneDX as JSON; may be repeated")
 }
 
+// check finds what cannot be evidence, before a release is published that it should come with.
+func (e *evidence) check() error {
+	zero := firmware.Digest{}.String()
+	for kind, files := range map[attestation.Kind][]string{attestation.Provenance: e.provenance, attestation.SBOM: e.sbom} {
+		for _, file := range files {
+			b, err := readEvidence(file)
+			if err == nil {
+				_, _, err = statementOf(b, &client.Release{Sha256: &zero}, kind)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", file, err)
+			}
+		}
+	}
+	return nil
+}
+
 func (a *app) releaseAttest() *cobra.Command {
 	var e evidence
 	c := &cobra.Command{

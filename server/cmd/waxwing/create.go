@@ -29,6 +29,9 @@ command does, and the key stays here. Doing it again with the same image changes
 			if err := o.check(); err != nil {
 				return err
 			}
+			if err := e.check(); err != nil {
+				return err
+			}
 			api, err := a.api()
 			if err != nil {
 				return err
