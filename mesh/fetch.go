@@ -321,9 +321,11 @@ func (f *fetch) hear(ctx context.Context, words []swarm.Word) (heard swarm.Peers
 			heard = append(heard, swarm.PeerHeard{Peer: w.Device, Claims: w.Claims, Pack: f.packs.get(w.Pack), Link: w.Link, Received: w.Received})
 		}
 	}
-	select { // they ask again by themselves if this is full
-	case f.links <- known:
-	default:
+	if len(known.Devices) > 0 {
+		select { // they ask again by themselves if this is full
+		case f.links <- known:
+		default:
+		}
 	}
 	return heard
 }

@@ -1,9 +1,7 @@
 package api_test
 
 import (
-	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -17,14 +15,7 @@ func TestDepots(t *testing.T) {
 	d := p.enrol("box", "depot", map[string]any{})
 	shows := func(m *protocol.Mesh) *api.Depot {
 		t.Helper()
-		d.seq++
-		b, err := json.Marshal(protocol.Report{Schema: 1, Device: d.id, Seq: d.seq, Time: time.Now(), Mesh: m})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := d.client.Report(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
+		d.reports(protocol.Report{Mesh: m})
 		var got api.Device
 		p.want(200, "GET", "/devices/box", nil).into(t, &got)
 		return got.Depot

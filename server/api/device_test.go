@@ -63,10 +63,19 @@ func (p *plane) enrol(id, hardware string, token map[string]any) *device {
 // says reports that the device runs a release, and where its update stands.
 func (d *device) says(version string, running firmware.Digest, u *protocol.Update) {
 	d.Helper()
-	d.seq++
-	r := protocol.Report{
-		Schema: 1, Device: d.id, Seq: d.seq, Time: time.Now(), Agent: "test", Hardware: "qemu-arm64",
+	d.reports(protocol.Report{
+		Agent: "test", Hardware: "qemu-arm64",
 		Running: protocol.Running{Slot: "a", Product: "edge-gw", Version: version, Counter: 1, SHA256: running}, Update: u,
+	})
+}
+
+// reports sends the device's next report, as it is of now if it says no time.
+func (d *device) reports(r protocol.Report) {
+	d.Helper()
+	d.seq++
+	r.Schema, r.Device, r.Seq = 1, d.id, d.seq
+	if r.Time.IsZero() {
+		r.Time = time.Now()
 	}
 	b, err := json.Marshal(r)
 	if err != nil {

@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
@@ -18,14 +17,7 @@ func TestLimits(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	says := func(all ...protocol.Limit) *[]api.Limit {
 		t.Helper()
-		d.seq++
-		b, err := json.Marshal(protocol.Report{Schema: 1, Device: d.id, Seq: d.seq, Time: at, Running: protocol.Running{Slot: "a"}, Limits: all})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := d.client.Report(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
+		d.reports(protocol.Report{Running: protocol.Running{Slot: "a"}, Limits: all})
 		var got api.Device
 		p.want(200, "GET", "/devices/d-1", nil).into(t, &got)
 		return got.Limits

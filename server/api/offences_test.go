@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
@@ -19,14 +18,7 @@ func TestOffences(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	says := func(all ...protocol.Offence) api.Device {
 		t.Helper()
-		said.seq++
-		b, err := json.Marshal(protocol.Report{Schema: 1, Device: said.id, Seq: said.seq, Time: at, Running: protocol.Running{Slot: "a"}, Offences: all})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := said.client.Report(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
+		said.reports(protocol.Report{Time: at, Running: protocol.Running{Slot: "a"}, Offences: all})
 		var d api.Device
 		p.want(200, "GET", "/devices/d-1", nil).into(t, &d)
 		return d

@@ -20,18 +20,10 @@ func TestSites(t *testing.T) {
 	p := newPlane(t)
 	report := func(d *device, mesh *protocol.Mesh, isolated []string, peers, origin int64) {
 		t.Helper()
-		d.seq++
-		b, err := json.Marshal(protocol.Report{
-			Schema: 1, Device: d.id, Seq: d.seq, Time: time.Now(), Running: protocol.Running{Slot: "a", Product: "edge-gw", Version: "1.0.0"},
-			Neighbors: 1, Mesh: mesh, Isolated: isolated,
+		d.reports(protocol.Report{
+			Running: protocol.Running{Slot: "a", Product: "edge-gw", Version: "1.0.0"}, Neighbors: 1, Mesh: mesh, Isolated: isolated,
 			Update: &protocol.Update{Product: "edge-gw", Version: "1.1.0", Phase: protocol.Downloading, Bytes: protocol.Bytes{Peers: peers, Origin: origin}},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := d.client.Report(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
 	}
 	image := make([]byte, 200_000) // that does not compress
 	if _, err := rand.Read(image); err != nil {

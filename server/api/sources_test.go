@@ -1,9 +1,7 @@
 package api_test
 
 import (
-	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,19 +14,12 @@ func TestSources(t *testing.T) {
 	p := newPlane(t)
 	report := func(id string, peers, origin int64, from ...protocol.Source) {
 		t.Helper()
-		d := p.enrol(id, "qemu-arm64", map[string]any{"labels": map[string]string{"site": "oslo"}})
-		b, err := json.Marshal(protocol.Report{
-			Schema: 1, Device: id, Seq: 1, Time: time.Now(), Running: protocol.Running{Slot: "a", Product: "gw", Version: "1"},
-			Mesh: &protocol.Mesh{Share: true}, Update: &protocol.Update{
+		p.enrol(id, "qemu-arm64", map[string]any{"labels": map[string]string{"site": "oslo"}}).reports(protocol.Report{
+			Running: protocol.Running{Slot: "a", Product: "gw", Version: "1"},
+			Mesh:    &protocol.Mesh{Share: true}, Update: &protocol.Update{
 				Product: "gw", Version: "2", Phase: protocol.Downloading, Bytes: protocol.Bytes{Peers: peers, Origin: origin}, Sources: from,
 			},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := d.client.Report(t.Context(), b); err != nil {
-			t.Fatal(err)
-		}
 	}
 	report("d-1", 0, 20, protocol.Source{Why: "own-share", Chunks: 2, Bytes: 15})
 	report("d-2", 70, 30, protocol.Source{Why: "stepped-in", Chunks: 3, Bytes: 9}, protocol.Source{Device: "d-1", Chunks: 5, Bytes: 60}, protocol.Source{Why: "others", Chunks: 1, Bytes: 10})

@@ -22,6 +22,11 @@ type exchange struct {
 	threshold int
 }
 
+func (x *exchange) add(c *cobra.Command) {
+	c.Flags().StringSliceVar(&x.old, "old", nil, "`KEYS` that sign no more")
+	c.Flags().IntVar(&x.threshold, "threshold", 0, "how many must sign (default: as many as before)")
+}
+
 func (a *app) keysRotate() *cobra.Command {
 	var o ringFlags
 	var x exchange
@@ -38,9 +43,8 @@ func (a *app) keysRotate() *cobra.Command {
 		},
 	}
 	o.add(c, true)
-	c.Flags().StringSliceVar(&x.old, "old", nil, "`KEYS` that sign no more")
+	x.add(c)
 	c.Flags().StringSliceVar(&x.next, "new", nil, "`KEYS` that sign from now on")
-	c.Flags().IntVar(&x.threshold, "threshold", 0, "how many must sign (default: as many as before)")
 	return c
 }
 
@@ -60,8 +64,7 @@ func (a *app) keysRevoke() *cobra.Command {
 		},
 	}
 	o.add(c, true)
-	c.Flags().StringSliceVar(&x.old, "old", nil, "`KEYS` that sign no more")
-	c.Flags().IntVar(&x.threshold, "threshold", 0, "how many must sign (default: as many as before)")
+	x.add(c)
 	return c
 }
 

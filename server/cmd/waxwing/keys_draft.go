@@ -167,6 +167,15 @@ func readDrafts(files []string) ([]drafted, error) {
 	return all, nil
 }
 
+// bare returns drafts without where they came from.
+func bare(all []drafted) []*repository.Draft {
+	out := make([]*repository.Draft, len(all))
+	for i := range all {
+		out[i] = all[i].draft
+	}
+	return out
+}
+
 func (a *app) showDrafts(all []drafted) error {
 	for i := range all {
 		var err error
@@ -251,11 +260,7 @@ func (a *app) keysCombine() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var drafts []*repository.Draft
-			for _, f := range all {
-				drafts = append(drafts, f.draft)
-			}
-			d, err := repository.Combine(drafts...)
+			d, err := repository.Combine(bare(all)...)
 			if err != nil {
 				return err
 			}

@@ -124,10 +124,7 @@ a repository begins one. A server reads new keys of its own (DATA/keys/snapshot-
 			if err != nil {
 				return err
 			}
-			var drafts []*repository.Draft
-			for _, f := range all {
-				drafts = append(drafts, f.draft)
-			}
+			drafts := bare(all)
 			if o.repo == "" {
 				if err := a.importThere(c.Context(), drafts); err != nil {
 					return err
